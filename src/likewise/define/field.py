@@ -1,0 +1,94 @@
+"""Field: one named, typed column of a view or a request."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+
+from likewise.core.errors import InvalidName, InvalidType, LikewiseError
+from likewise.core.names import check_name
+from likewise.core.types import FeatureType, Invalid, as_type
+
+
+class Field:
+    """One named, typed column.
+
+    Args:
+        name: the column's name, after field mapping.
+        dtype: its type: one of ``likewise.types``, a ``ValueType``, or a type's name.
+        description: what it is, for people.
+        tags: free labels, text to text.
+        vector_index: declared for vector search.
+        vector_length: the number of elements of a vector, at least 0; 0 means not declared.
+        vector_search_metric: the metric of a vector search.
+
+    Example:
+        >>> from likewise.core.types import Float32
+        >>> Field("amount", Float32)
+        Field(name='amount', dtype=Float32)
+    """
+
+    __slots__ = (
+        "description",
+        "dtype",
+        "errors",
+        "name",
+        "tags",
+        "vector_index",
+        "vector_length",
+        "vector_search_metric",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        dtype: object = None,
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+        vector_index: bool = False,
+        vector_length: int = 0,
+        vector_search_metric: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        self.errors: list[LikewiseError] = []
+        self.name = name
+        self.dtype = self._checked(dtype)
+        self.description = description
+        self.tags = dict(tags or labels or {})
+        self.vector_index = vector_index
+        self.vector_length = vector_length
+        self.vector_search_metric = vector_search_metric
+
+    def _checked(self, dtype: object) -> FeatureType:
+        try:
+            check_name(self.name, "field")
+        except InvalidName as error:
+            self.errors.append(error)
+        try:
+            return as_type(dtype)
+        except InvalidType as error:
+            self.errors.append(InvalidType(f"field {self.name!r}: {error.message}", cure=error.cure))
+            return Invalid
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Field):
+            return NotImplemented
+        return (self.name, self.dtype, self.description, self.tags) == (
+            other.name,
+            other.dtype,
+            other.description,
+            other.tags,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.dtype))
+
+    def __repr__(self) -> str:
+        return f"Field(name={self.name!r}, dtype={self.dtype})"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(self.name)}: {html.escape(self.dtype.name)}</code>"
+
+
+Feature = Field
+"""The older name of :class:`Field`; ``Feature("amount", Float32)`` means the same."""

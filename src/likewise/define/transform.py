@@ -1,0 +1,159 @@
+"""The on-demand view: features computed when they are asked for, by one function for training and serving (S10)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from likewise.core.errors import InvalidDefinition
+from likewise.define.definition import Definition
+from likewise.define.entity import Entity
+from likewise.define.field import Field
+from likewise.define.function import UserFunction, describe_function
+from likewise.define.source import RequestSource, checked_fields
+from likewise.define.view import FeatureView, entity_names, mode_text
+
+MODES = ("pandas", "python", "polars")
+"""The modes an on-demand view can be computed in."""
+
+
+class OnDemandFeatureView(Definition):
+    """Features that are computed when they are asked for, from other features and the request.
+
+    The same function serves training and online reads.
+
+    Args:
+        name: unique among views.
+        sources: feature views (or parts of one, ``view[["a"]]``) and request sources, whose columns the function gets.
+        schema: the columns the function returns, at least one; it must return each of them and no others.
+        udf: the function.
+        mode: ``"pandas"`` (DataFrame to DataFrame), ``"python"`` (dict of lists to dict of lists; with ``singleton``
+            dict of values to dict of values), or ``"polars"`` (DataFrame to DataFrame).
+        singleton: in mode ``"python"``, call the function once a row.
+        entities: kept, as Feast has it.
+        write_to_online_store: declared; refused by name where a row is written.
+        description: what it is, for people.
+        tags: free labels, text to text.
+        owner: who answers for it.
+    """
+
+    kind = "on_demand_feature_view"
+    noun = "on-demand feature view"
+
+    def __init__(
+        self,
+        name: str,
+        sources: Sequence[object] | Mapping[str, object] | None = None,
+        schema: Sequence[Field] | None = None,
+        udf: Callable[..., Any] | UserFunction | None = None,
+        mode: str = "pandas",
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+        owner: str = "",
+        *,
+        singleton: bool = False,
+        entities: Sequence[Entity | str] | None = None,
+        udf_string: str = "",
+        write_to_online_store: bool = False,
+        features: Sequence[Field] | None = None,
+        inputs: Mapping[str, object] | None = None,
+        org: str = "",
+        version: str = "latest",
+        enabled: bool = True,
+        track_metrics: bool = False,
+    ) -> None:
+        super().__init__(name, description, tags, owner)
+        given = sources if sources is not None else inputs
+        listed = list(given.values()) if isinstance(given, Mapping) else list(given or [])
+        self.source_views = [source for source in listed if isinstance(source, FeatureView)]
+        self.request_sources = [source for source in listed if isinstance(source, RequestSource)]
+        for source in listed:
+            if not isinstance(source, FeatureView | RequestSource):
+                self.wrong(f"sources holds {source!r}", "give feature views and request sources")
+        self.features = checked_fields(self, schema if schema is not None else features or (), "schema")
+        self.mode = mode_text(mode)
+        self.singleton = bool(singleton)
+        self.entities = entity_names(self, entities or ())
+        self.write_to_online_store = bool(write_to_online_store)
+        self.org = org
+        self.version = version
+        self.enabled = enabled
+        self.track_metrics = track_metrics
+        self.function = self._function(udf, udf_string)
+        self._check(listed)
+
+    def _function(self, udf: Callable[..., Any] | UserFunction | None, text: str) -> UserFunction | None:
+        if isinstance(udf, UserFunction):
+            return udf
+        if udf is None:
+            self.wrong("it has no function", "give udf=, or use the decorator @on_demand_feature_view")
+            return None
+        return self.attempt(lambda: describe_function(udf, text), None)
+
+    def _check(self, listed: Sequence[object]) -> None:
+        if not listed:
+            self.wrong("it has no sources", "give sources=[a_view, a_request_source]")
+        if not self.features:
+            self.wrong("its schema is empty", "list each returned column: schema=[Field('ratio', Float64)]")
+        if self.mode not in MODES:
+            self.wrong(f"mode={self.mode!r} is not known", f"use one of {', '.join(map(repr, MODES))}")
+        if self.singleton and self.mode != "python":
+            self.wrong(f"singleton=True does not go with mode={self.mode!r}", "use mode='python', or leave singleton out")
+
+    @property
+    def schema(self) -> list[Field]:
+        """The columns the function returns."""
+        return self.features
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function itself, as it was written: ``view(df)``."""
+        if self.function is None or self.function.call is None:
+            raise InvalidDefinition(f"{self.title} has no function here", cure="load the repo that defines it")
+        return self.function.call(*args, **kwargs)
+
+    def summary(self) -> Iterable[tuple[str, str]]:
+        """Return what to show of it, as (label, text)."""
+        first, *rest = super().summary()
+        yield first
+        yield "sources", ", ".join(source.name for source in [*self.source_views, *self.request_sources])
+        yield "features", ", ".join(f"{field.name} {field.dtype}" for field in self.features)
+        yield "mode", f"{self.mode}{' singleton' if self.singleton else ''}"
+        if self.function is not None:
+            yield "function", f"{self.function.name} ({self.function.hash[:12]})"
+        yield from rest
+
+
+def on_demand_feature_view(
+    *,
+    sources: Sequence[object] | Mapping[str, object] | None = None,
+    schema: Sequence[Field] | None = None,
+    mode: str = "pandas",
+    name: str | None = None,
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+    owner: str = "",
+    **more: Any,
+) -> Callable[[Callable[..., Any]], OnDemandFeatureView]:
+    """Turn a function into an on-demand feature view of its name.
+
+    Args:
+        sources: feature views and request sources, whose columns the function gets.
+        schema: the columns it returns.
+        mode: ``"pandas"``, ``"python"`` or ``"polars"``.
+        name: the view's name; the function's by default.
+        description: what it is; the function's docstring by default.
+        tags: free labels, text to text.
+        owner: who answers for it.
+        more: the other arguments of :class:`OnDemandFeatureView`.
+    """
+    if more.pop("explode", False):
+        raise InvalidDefinition("explode=True is not computed", cure="return one row for each row given")
+
+    def decorate(function: Callable[..., Any]) -> OnDemandFeatureView:
+        words = description or inspect.getdoc(function) or ""
+        return OnDemandFeatureView(
+            name or function.__name__, sources, schema, function, mode, words, tags, owner, **more
+        )
+
+    return decorate

@@ -1,0 +1,1 @@
+@"%LIKEWISE_PYTHON%" -P -m likewise %*
