@@ -1,0 +1,198 @@
+"""LookupPlan: an online read, as data: which records are read for which keys, and what becomes of their values.
+
+A plan depends on the catalog and the features asked for, not on the rows, so a store keeps it and uses it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from likewise.core.time import span_micros
+from likewise.core.types import FeatureType
+from likewise.define.transform import OnDemandFeatureView
+from likewise.define.view import FeatureView, Projection
+from likewise.plan.scan import sorted_keys
+from likewise.plan.selection import Pick, Selection
+from likewise.registry.definitions import Definitions
+
+
+@dataclass(frozen=True, slots=True)
+class KeyGroup:
+    """Entity keys that several views share: made once for each request."""
+
+    columns: tuple[str, ...]
+    """The columns of the request, in the order of the join keys."""
+    types: tuple[FeatureType, ...]
+    """The type of each."""
+    entities: tuple[str, ...]
+    """The name of each column's entity, which Feast takes for its join key."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRead:
+    """The records of one view that are read."""
+
+    view: str
+    """The view."""
+    table: str
+    """Its table in the online store."""
+    group: int
+    """Which of the plan's key groups finds its records."""
+    names: tuple[str, ...]
+    """All features of the view, in the order of its records."""
+    types: tuple[FeatureType, ...]
+    """The type of each."""
+    wanted: tuple[str, ...]
+    """The features that are read, in the order in which they were first asked for."""
+    ttl: int | None
+    """For how many microseconds a value counts after its event time; None is without limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One feature of the answer."""
+
+    name: str
+    """Its name in the answer."""
+    type: FeatureType
+    """Its type."""
+    read: int
+    """Which read gives it; -1 when an on-demand view does."""
+    position: int
+    """Its place among what the read wants; for an on-demand view, which of the plan's steps gives it."""
+    feature: str
+    """Its name in the view."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepInput:
+    """One column that an on-demand function gets."""
+
+    name: str
+    """The name the function knows it by."""
+    type: FeatureType
+    """Its type."""
+    read: int
+    """Which read gives it; -1 when the request does."""
+    position: int
+    """Its place among what the read wants; 0 for the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookupStep:
+    """One on-demand view that is computed."""
+
+    view: str
+    """The on-demand view."""
+    inputs: tuple[StepInput, ...]
+    """What its function gets, in the order of its sources."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookupPlan:
+    """An online read."""
+
+    project: str
+    """The project."""
+    catalog: int
+    """The number of the catalog it was planned from."""
+    groups: tuple[KeyGroup, ...]
+    """The keys to make."""
+    reads: tuple[ViewRead, ...]
+    """The records to read, all in one go."""
+    steps: tuple[LookupStep, ...]
+    """The on-demand views to compute."""
+    request: tuple[tuple[str, FeatureType, str], ...]
+    """(column, type, on-demand view that needs it) of what the request must give besides keys."""
+    outputs: tuple[Output, ...]
+    """The features of the answer, in the order asked for."""
+    entities: tuple[str, ...]
+    """The key columns of the request, which the answer repeats first."""
+
+
+def table_name(project: str, view: str) -> str:
+    """Return the name of a view's table in the online store.
+
+    Example:
+        >>> table_name("payments", "cards")
+        'payments/cards'
+    """
+    return f"{project}/{view}"
+
+
+def plan_lookup(definitions: Definitions, selection: Selection) -> LookupPlan:
+    """Plan an online read.
+
+    Args:
+        definitions: the catalog's definitions.
+        selection: the features asked for.
+    """
+    groups: dict[KeyGroup, int] = {}
+    reads: dict[Projection, ViewRead] = {}
+    for part, view in selection.views.items():
+        group = groups.setdefault(_group(part, view), len(groups))
+        reads[part] = _read(definitions, view, group, selection.needed(part))
+    order = {part: index for index, part in enumerate(reads)}
+    steps = tuple(_step(view, reads, order) for view in selection.on_demand.values())
+    step_of = {step.view: index for index, step in enumerate(steps)}
+    request = {
+        field.name: (field.name, field.dtype, view.name)
+        for view in selection.on_demand.values()
+        for source in view.request_sources
+        for field in source.schema
+    }
+    return LookupPlan(
+        definitions.project,
+        definitions.number,
+        tuple(groups),
+        tuple(reads.values()),
+        steps,
+        tuple(request.values()),
+        tuple(_output(pick, reads, order, step_of) for pick in selection.picks),
+        tuple(dict.fromkeys(column for group in groups for column in group.columns)),
+    )
+
+
+def _group(part: Projection, view: FeatureView) -> KeyGroup:
+    keys = sorted_keys(view)
+    renamed = dict(part.join_key_map)
+    return KeyGroup(
+        tuple(renamed.get(entity.join_key, entity.join_key) for entity in keys),
+        tuple(entity.type for entity in keys),
+        tuple(entity.name for entity in keys),
+    )
+
+
+def _read(definitions: Definitions, view: FeatureView, group: int, wanted: Sequence[str]) -> ViewRead:
+    return ViewRead(
+        view.name,
+        table_name(definitions.project, view.name),
+        group,
+        tuple(field.name for field in view.features),
+        tuple(field.dtype for field in view.features),
+        tuple(wanted),
+        None if view.ttl is None else span_micros(view.ttl),
+    )
+
+
+def _step(
+    view: OnDemandFeatureView, reads: Mapping[Projection, ViewRead], order: Mapping[Projection, int]
+) -> LookupStep:
+    inputs: list[StepInput] = []
+    for source in view.source_views:
+        part = replace(source.projection, features=None)
+        for field in source.features:
+            inputs.append(StepInput(field.name, field.dtype, order[part], reads[part].wanted.index(field.name)))
+    for request in view.request_sources:
+        inputs.extend(StepInput(field.name, field.dtype, -1, 0) for field in request.schema)
+    return LookupStep(view.name, tuple(inputs))
+
+
+def _output(
+    pick: Pick, reads: Mapping[Projection, ViewRead], order: Mapping[Projection, int], step_of: Mapping[str, int]
+) -> Output:
+    if pick.part.view in step_of:
+        return Output(pick.name, pick.type, -1, step_of[pick.part.view], pick.feature)
+    position = reads[pick.part].wanted.index(pick.feature)
+    return Output(pick.name, pick.type, order[pick.part], position, pick.feature)
