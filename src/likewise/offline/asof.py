@@ -1,0 +1,214 @@
+"""As-of: which source row is the latest as of each entity row, in arrays (S2-S4).
+
+The entity rows are the small side: they are sorted once by key and time, and each becomes a *slot*. The source is the
+large side: its rows stream by once, in any order. A source row belongs to the first slot of its key whose time is not
+before it, and a slot keeps only the latest of its rows. At the end each slot without rows takes over the row of the slot
+before it. So the large side is never sorted and never held, and nothing depends on the order in which it comes.
+
+With *known by* (S4) a row is placed by the later of its event and created times, and a slot takes the latest of its own
+row and all rows before it, by S2.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+"""Codes of keys, times in microseconds, or places of rows."""
+Flags = npt.NDArray[np.bool_]
+Starts = npt.NDArray[np.int32]
+
+NEVER = int(np.iinfo(np.int64).min)
+"""The time of a row that has none; earlier than any other."""
+NOBODY = -1
+"""The code of a key that no entity row has, and the place of a row that is not there."""
+LONGEST = 1 << 62
+"""The longest ttl that cannot overflow a subtraction from any time; no two times are further apart."""
+_BLOCK = 1 << 17
+"""How many rows are worked on at a time, so that they stay in the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of a source; hot code takes them column by column."""
+
+    code: Ints
+    """The code of each row's key, from 0; never :data:`NOBODY`."""
+    event: Ints
+    """Event times; never :data:`NEVER`."""
+    created: Ints | None
+    """Created times, :data:`NEVER` where there is none; None if the source has no such column."""
+    place: Ints
+    """Each row's place in the source: files in path order, rows in file order."""
+
+    def only(self, chosen: Flags | Ints | slice) -> Rows:
+        """Return some of the rows."""
+        created = None if self.created is None else self.created[chosen]
+        return Rows(self.code[chosen], self.event[chosen], created, self.place[chosen])
+
+    def blocks(self) -> list[Rows]:
+        """Return the rows in blocks that fit the processor's cache."""
+        if len(self.code) <= _BLOCK:
+            return [self]
+        return [self.only(slice(start, start + _BLOCK)) for start in range(0, len(self.code), _BLOCK)]
+
+
+class Latest:
+    """The latest row (S2) of each of some groups of rows that come in any order, from several threads.
+
+    Args:
+        groups: how many groups there are.
+        created: whether rows have a created time.
+
+    Example:
+        >>> found = Latest(2, created=False)
+        >>> event, place = np.array([5, 9, 9]), np.array([0, 1, 2])
+        >>> found.add(Rows(np.array([1, 1, 1]), event, None, place))
+        >>> found.place.tolist()
+        [-1, 2]
+    """
+
+    def __init__(self, groups: int, created: bool) -> None:
+        self.event: Ints = np.full(groups, NEVER)
+        self.created: Ints | None = np.full(groups, NEVER) if created else None
+        self.place: Ints = np.full(groups, NOBODY)
+        self._lock = threading.Lock()
+
+    def add(self, rows: Rows) -> None:
+        """Add rows whose codes are the numbers of their groups."""
+        with self._lock:
+            rows = rows.only(rows.event >= self.event[rows.code])
+            rows = self._keep_greatest(rows, rows.event, self.event)
+            if self.created is not None and rows.created is not None:
+                rows = self._keep_greatest(rows, rows.created, self.created)
+            np.maximum.at(self.place, rows.code, rows.place)
+
+    def _keep_greatest(self, rows: Rows, values: Ints, best: Ints) -> Rows:
+        """Raise each group's best value, forget what ranked behind the old one, and return the rows that have the new one."""
+        before = best[rows.code]
+        np.maximum.at(best, rows.code, values)
+        after = best[rows.code]
+        raised = rows.code[after > before]
+        self.place[raised] = NOBODY
+        if self.created is not None and best is self.event:
+            self.created[raised] = NEVER
+        return rows.only(values == after)
+
+
+class Slots:
+    """Entity rows, sorted by key and time.
+
+    Args:
+        codes: the code of each entity row's key, from 0; :data:`NOBODY` for one that has no key.
+        times: the time of each; :data:`NEVER` for one that has none.
+        keys: how many keys there are.
+    """
+
+    def __init__(self, codes: Ints, times: Ints, keys: int) -> None:
+        self._total = len(codes)
+        asking = np.flatnonzero((codes != NOBODY) & (times != NEVER))
+        order = _order(codes[asking], times[asking])
+        self._entity_row: Ints = asking[order]
+        self._times: Ints = times[self._entity_row]
+        self._start: Starts = np.zeros(keys + 1, np.int32)
+        counts = np.bincount(codes[asking], minlength=keys)
+        np.cumsum(counts, out=self._start[1:])
+        most = int(counts.max(initial=0))
+        self._steps = [1 << bit for bit in range(most.bit_length() - 1, -1, -1)]
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last time; there must be a slot."""
+        return int(self._times.min()), int(self._times.max())
+
+    def place(self, rows: Rows, ttl: int | None, known_by: bool) -> Rows:
+        """Return the rows that have a slot, with the slots as their codes.
+
+        Args:
+            rows: source rows.
+            ttl: how long a row counts, in microseconds; None is without limit.
+            known_by: whether a row counts only once it was created (S4).
+        """
+        when = np.maximum(rows.event, rows.created) if known_by and rows.created is not None else rows.event
+        first = self._start[rows.code]
+        many = self._start[rows.code + 1] - first
+        slot, found = self._first_not_before(first, many, when)
+        if ttl is not None:
+            found[found] = rows.event[found] >= self._times[slot[found]] - ttl
+        chosen = np.flatnonzero(found)
+        placed = rows.only(chosen)
+        return Rows(slot[chosen].astype(np.int64), placed.event, placed.created, placed.place)
+
+    def _first_not_before(self, first: Starts, many: Starts, when: Ints) -> tuple[Starts, Flags]:
+        """Find, for all rows at once, the first of a key's slots whose time is not before ``when``, and if there is one.
+
+        A binary search with steps that are powers of two; rows whose key has fewer slots than a step sit it out.
+        """
+        slot = first.copy()
+        end = first + many
+        for step in self._steps:
+            if step == 1:
+                candidate = np.minimum(slot, len(self._times) - 1)
+                slot += (slot < end) & (self._times[candidate] < when)
+                continue
+            active = np.flatnonzero(many >= step)
+            ahead = slot[active] + step
+            inside = ahead <= end[active]
+            active, ahead = active[inside], ahead[inside]
+            before = self._times[ahead - 1] < when[active]
+            slot[active[before]] = ahead[before]
+        return slot, slot < end
+
+    def answers(self, latest: Latest, ttl: int | None, known_by: bool) -> Ints:
+        """Return the place of the source row that counts for each entity row, in their order; NOBODY where there is none.
+
+        Args:
+            latest: the latest of the rows placed in each slot.
+            ttl: how long a row counts, in microseconds; None is without limit.
+            known_by: as in :meth:`place`.
+        """
+        source = self._greatest_so_far(latest) if known_by else self._last_filled(latest)
+        places = np.where(source >= 0, latest.place[source], NOBODY)
+        if ttl is not None:
+            places[latest.event[source] < self._times - ttl] = NOBODY
+        answers = np.full(self._total, NOBODY)
+        answers[self._entity_row] = places
+        return answers
+
+    def _last_filled(self, latest: Latest) -> Ints:
+        """Return, for each slot, the last slot of its key up to it that has a row; NOBODY if there is none."""
+        slots = np.arange(len(self))
+        source = np.maximum.accumulate(np.where(latest.place >= 0, slots, NOBODY))
+        source[source < self._first_of_key()] = NOBODY
+        return source
+
+    def _greatest_so_far(self, latest: Latest) -> Ints:
+        """Return, for each slot, the slot of its key up to it that has the latest row of all (S2)."""
+        slots = np.arange(len(self))
+        ranking = [latest.place, latest.event] if latest.created is None else [latest.place, latest.created, latest.event]
+        by_rank = np.lexsort(ranking)
+        rank = np.empty(len(self), np.int64)
+        rank[by_rank] = slots
+        key = self._first_of_key() * (len(self) + 1)  # grows from key to key, so a new key outranks the one before
+        so_far = np.maximum.accumulate(key + np.where(latest.place >= 0, rank + 1, 0)) - key - 1
+        return np.where(so_far >= 0, by_rank[so_far], NOBODY)
+
+    def _first_of_key(self) -> Ints:
+        """Return, for each slot, the first slot of its key."""
+        return np.repeat(self._start[:-1].astype(np.int64), np.diff(self._start))
+
+
+def _order(codes: Ints, times: Ints) -> Ints:
+    """Return the order by code, then time; one sort of whole numbers is quicker than a sort by two columns."""
+    by_time = np.argsort(times)
+    bits = max(1, len(times)).bit_length()
+    packed = (codes[by_time] << bits) | np.arange(len(times))
+    packed.sort()
+    return by_time[packed & ((1 << bits) - 1)]

@@ -1,0 +1,173 @@
+"""DuckDBEngine: the embedded offline engine: local files, joined exactly, in bounded memory.
+
+The joins are those of :mod:`likewise.offline.asof`: the entity rows are sorted, the source streams by. DuckDB does what a
+database does best: it matches keys of any type, and runs the SQL of a caller who selects entity rows with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+
+from likewise.config import OfflineStoreConfig
+from likewise.core.columns import Column
+from likewise.core.types import UnixTimestamp, arrow_type
+from likewise.offline.base import CREATED_TIME, EVENT_TIME, OfflineEngine, Part, Span
+from likewise.offline.duckdb_sql import Session, SqlMatcher, run_query
+from likewise.offline.fetch import fetch_in_order
+from likewise.offline.files import add_file
+from likewise.offline.joins import Tools, join_all, latest_places
+from likewise.offline.match import flags
+from likewise.offline.memory import parse_size, slices, usual_limit
+from likewise.offline.narrow import Narrow, ahead
+from likewise.offline.schema import common_schema
+from likewise.offline.source import Group, opened
+from likewise.plan.scan import Location, Scan, ScanColumn
+from likewise.plan.training import TrainingPlan
+
+_ALL = Part()
+_BATCH = 1 << 16
+"""About how many rows a batch of an answer has."""
+
+
+class DuckDBEngine(OfflineEngine):
+    """Answers from local files, in memory that is bounded by a limit. Several threads may use one engine.
+
+    Args:
+        memory_limit: how much memory one computation may use, such as ``4GB``; empty: 60 % of the machine's.
+        threads: how many threads it may use; 0: one for each core.
+        temp_directory: where to spill; empty: the system's folder.
+
+    Raises:
+        ConfigError: the memory limit is no size.
+
+    Example:
+        >>> DuckDBEngine().query("SELECT 7 AS user").read_all().to_pylist()
+        [{'user': 7}]
+    """
+
+    def __init__(self, memory_limit: str = "", threads: int = 0, temp_directory: str = "", search: str = "") -> None:
+        self._memory = parse_size(memory_limit) if memory_limit else usual_limit()
+        self._threads = threads or os.cpu_count() or 1
+        self._folder = temp_directory
+        self._session = Session(self._memory // 2, self._threads, temp_directory, search)
+
+    @classmethod
+    def open(cls, config: OfflineStoreConfig, root: str) -> DuckDBEngine:
+        """Return the engine that a configuration asks for.
+
+        Args:
+            config: the configuration.
+            root: the repo's folder, where relative paths start.
+        """
+        folder = os.path.join(root, config.temp_directory) if config.temp_directory else ""
+        return cls(config.memory_limit, config.threads, folder, search=root)
+
+    def schema(self, location: Location) -> pa.Schema:
+        """Return the columns of a source and their types, alike in all of its files, in file order."""
+        return common_schema(location)
+
+    def training(self, plan: TrainingPlan, spine: pa.Table | pa.RecordBatchReader) -> pa.RecordBatchReader:
+        """Return the entity rows, in their order and with all their columns, and the joins' outputs after them."""
+        rows = spine if isinstance(spine, pa.Table) else spine.read_all()
+        pairs = [pair for join in plan.joins for pair in zip(join.outputs, join.scan.columns, strict=True)]
+        outputs = [pa.field(name, arrow_type(column.type)) for name, column in pairs]
+        schema = pa.schema([*rows.schema, *outputs])
+        return pa.RecordBatchReader.from_batches(schema, self._training(plan, rows, schema))
+
+    def latest(self, scan: Scan, span: Span, part: Part = _ALL) -> Iterator[pa.RecordBatch]:
+        """Return the latest row (S2) of each key among the rows of a span of event times."""
+        columns, schema = _columns(scan)
+        with self._working() as (pool, stack):
+            source = stack.enter_context(opened(scan, self._folder, pool))
+            places = latest_places(source, span, part, self._tools(pool))
+            found = fetch_in_order(source, columns, places, pool)
+            yield from _batches(scan, schema, found)
+
+    def rows(self, scan: Scan, span: Span) -> Iterator[pa.RecordBatch]:
+        """Return all rows of a span of event times, in file order."""
+        columns, schema = _columns(scan)
+        with self._working() as (pool, stack):
+            source = stack.enter_context(opened(scan, self._folder, pool))
+            narrow = Narrow(source, span)
+            found = ahead(pool, lambda group: _take(group, narrow, columns), narrow.groups)
+            yield from _batches(scan, schema, found)
+
+    def count(self, scan: Scan) -> int:
+        """Return the number of rows of a source; text files are read for it."""
+        with self._working() as (pool, stack):
+            return stack.enter_context(opened(scan, self._folder, pool)).rows
+
+    def append(self, location: Location, rows: pa.Table) -> str:
+        """Add rows to a source as one new Parquet file, and return its path; :mod:`likewise.offline.files` says where."""
+        return add_file(location, rows)
+
+    def query(self, sql: str) -> pa.RecordBatchReader:
+        """Run one SQL query, and return its rows in order; paths in it start from the working folder or the repo.
+
+        Raises:
+            RequestError: it is not one query, or it cannot run.
+        """
+        return run_query(self._session, sql)
+
+    def close(self) -> None:
+        """Do nothing: files and databases are open only while an answer is computed."""
+
+    def _training(self, plan: TrainingPlan, rows: pa.Table, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        with self._working() as (pool, stack):
+            sources = [stack.enter_context(opened(join.scan, self._folder, pool)) for join in plan.joins]
+            for start, count in slices(rows.num_rows, sources, self._memory):
+                spine = rows.slice(start, count)
+                found = join_all(plan, spine, sources, self._tools(pool))
+                for first in range(0, count, _BATCH):
+                    outputs = [column for part in found for column in part.slice(first, _BATCH)]
+                    yield from pa.table([*spine.slice(first, _BATCH).columns, *outputs], schema=schema).to_batches()
+
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[tuple[ThreadPoolExecutor, contextlib.ExitStack]]:
+        """Give a computation its threads, and a stack for what it opens."""
+        with ThreadPoolExecutor(self._threads, "likewise-offline") as pool, contextlib.ExitStack() as stack:
+            yield pool, stack
+
+    def _tools(self, pool: ThreadPoolExecutor) -> Tools:
+        return Tools(pool, SqlMatcher(self._session), self._memory)
+
+
+def _columns(scan: Scan) -> tuple[list[ScanColumn], pa.Schema]:
+    """Return what latest() and rows() read, and what they return: the same, but for a created time that is not there."""
+    time = arrow_type(UnixTimestamp)
+    times = [ScanColumn(name, UnixTimestamp) for name in (scan.time, scan.created) if name]
+    fields = [(key.column, arrow_type(key.type)) for key in scan.keys] + [(EVENT_TIME, time), (CREATED_TIME, time)]
+    fields += [(f"f{number}", arrow_type(column.type)) for number, column in enumerate(scan.columns)]
+    return [*scan.keys, *times, *scan.columns], pa.schema(fields)
+
+
+def _take(group: Group, narrow: Narrow, columns: list[ScanColumn]) -> list[Column]:
+    """Return the columns of a group's rows that are in a span and have a key."""
+    found = [group.read(column) for column in columns]
+    chosen = narrow.chosen(group)
+    for column in found[: len(narrow.source.scan.keys)]:
+        if column.null_count:
+            chosen &= flags(column.is_valid())
+    return found if chosen.all() else [column.filter(pa.array(chosen)) for column in found]
+
+
+def _batches(scan: Scan, schema: pa.Schema, found: Iterable[list[Column]]) -> Iterator[pa.RecordBatch]:
+    """Yield columns as batches, small ones together."""
+    waiting: list[pa.Table] = []
+    for columns in found:
+        if not scan.created:
+            columns.insert(len(scan.keys) + 1, pa.nulls(len(columns[0]), arrow_type(UnixTimestamp)))
+        waiting.append(pa.table(columns, schema=schema))
+        if sum(table.num_rows for table in waiting) >= _BATCH:
+            yield from _joined(waiting)
+            waiting = []
+    yield from _joined(waiting)
+
+
+def _joined(tables: list[pa.Table]) -> list[pa.RecordBatch]:
+    return pa.concat_tables(tables).combine_chunks().to_batches(max_chunksize=_BATCH) if tables else []

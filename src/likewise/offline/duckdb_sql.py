@@ -1,0 +1,132 @@
+"""SQL: what DuckDB does for the engine: match keys of any type to numbers, list distinct keys, and run a caller's query.
+
+Statements are built as syntax trees; the columns they name are the engine's own (``k0``, ``k1`` …), never a caller's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from sqlglot import exp
+
+from likewise.core.errors import RequestError
+
+BATCH = 1 << 17
+"""How many rows DuckDB returns at a time."""
+_CODE, _ROWS, _KEYS = "code", "source_rows", "entity_keys"
+"""The column of a key's number, and the names of the two tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """How DuckDB is to be set up."""
+
+    memory: int
+    """How many bytes it may use before it spills."""
+    threads: int
+    """How many threads it may use."""
+    folder: str
+    """Where it spills; empty: the system's folder."""
+    search: str = ""
+    """The folder that relative paths in a query start from, after the working folder; empty: none."""
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open an empty database in memory, and close it at the end."""
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": f"{max(self.memory >> 10, 64 << 10)}KiB",
+            "threads": self.threads,
+            "temp_directory": self.folder or tempfile.gettempdir(),
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "python_enable_replacements": False,
+            "file_search_path": self.search,
+        }
+        with contextlib.closing(duckdb.connect(config=settings)) as connection:
+            connection.execute("SET enable_progress_bar = false")
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+
+
+class SqlMatcher:
+    """Matches keys of any types with DuckDB's hash tables, which spill.
+
+    Args:
+        session: how to set DuckDB up.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def number(
+        self, keys: Sequence[pa.Array], schema: pa.Schema, rows: Iterable[pa.RecordBatch]
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows that have one of some keys, in any order, with the key's number as their column ``code``."""
+        names, others = schema.names[: len(keys)], schema.names[len(keys) :]
+        query = exp.select(_CODE, *others).from_(_ROWS).join(_KEYS, using=names, join_type="inner")
+        with self._over(schema, rows) as connection:
+            numbers = np.arange(len(keys[0]), dtype=np.int64)
+            connection.register(_KEYS, pa.table([*keys, numbers], [*names, _CODE]))
+            yield from connection.sql(query.sql("duckdb")).to_arrow_reader(BATCH)
+
+    def distinct(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> pa.Table:
+        """Return the distinct ones of some rows."""
+        query = exp.select(*schema.names).distinct().from_(_ROWS)
+        with self._over(schema, rows) as connection:
+            return connection.sql(query.sql("duckdb")).to_arrow_table()
+
+    @contextlib.contextmanager
+    def _over(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open a database that reads some rows; an error among the rows comes out as what it is."""
+        errors: list[BaseException] = []
+
+        def noting() -> Iterator[pa.RecordBatch]:
+            try:
+                yield from rows
+            except BaseException as error:
+                errors.append(error)
+                raise
+
+        try:
+            with self._session.connection() as connection:
+                connection.execute("SET preserve_insertion_order = false")
+                connection.register(_ROWS, pa.RecordBatchReader.from_batches(schema, noting()))
+                yield connection
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            if errors and isinstance(errors[0], Exception):
+                raise errors[0] from error
+            raise
+
+
+def run_query(session: Session, sql: str) -> pa.RecordBatchReader:
+    """Run one query of a caller, and return its rows in their order.
+
+    Raises:
+        RequestError: it is not one query, or it cannot run.
+    """
+    with contextlib.ExitStack() as stack, _refusing(sql):
+        connection = stack.enter_context(session.connection())
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
+            raise RequestError(f"the text {sql[:200]!r} is not one SQL query", cure="give one SELECT")
+        reader = connection.sql(statements[0].query).to_arrow_reader(BATCH)
+        return pa.RecordBatchReader.from_batches(reader.schema, _drained(reader, sql, stack.pop_all()))
+
+
+def _drained(reader: pa.RecordBatchReader, sql: str, stack: contextlib.ExitStack) -> Iterator[pa.RecordBatch]:
+    with stack, _refusing(sql):
+        yield from reader
+
+
+@contextlib.contextmanager
+def _refusing(sql: str) -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise RequestError(f"the query {sql[:200]!r} cannot run: {error}", cure="mend the SQL") from error

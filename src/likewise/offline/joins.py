@@ -1,0 +1,137 @@
+"""Joins: the as-of joins of a training plan over some entity rows, and the latest row of each key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from likewise.core.types import Family
+from likewise.offline.asof import LONGEST, NOBODY, Ints, Latest, Rows, Slots
+from likewise.offline.base import Part, Span
+from likewise.offline.fetch import Fetched, fetch
+from likewise.offline.match import SpineKeys, number_keys, part_numbers, whole_numbers
+from likewise.offline.narrow import Narrow, Sink
+from likewise.offline.source import Source
+from likewise.plan.training import AsOfJoin, TrainingPlan
+
+_GROUP_BYTES = 32
+"""What a possible key takes while the latest row of each is looked for."""
+
+
+class KeyMatcher(Protocol):
+    """Matches keys that cannot be numbered by subtraction: a hash join, and a hash table of distinct rows."""
+
+    def number(
+        self, keys: Sequence[pa.Array], schema: pa.Schema, rows: Iterable[pa.RecordBatch]
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows that have one of some keys, in any order, with the key's number as their column ``code``.
+
+        Args:
+            keys: the parts of the keys, in the order of their numbers.
+            schema: the rows' columns: ``k0``, ``k1`` … for the parts, then others.
+            rows: the rows.
+        """
+        ...
+
+    def distinct(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> pa.Table:
+        """Return the distinct ones of some rows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What joins are made with."""
+
+    pool: Executor
+    """Reads row groups and works on them."""
+    matcher: KeyMatcher
+    """Matches keys of other kinds than whole numbers that lie close together."""
+    memory: int
+    """How many bytes may be used."""
+
+
+def join_all(plan: TrainingPlan, spine: pa.Table, sources: Sequence[Source], tools: Tools) -> list[Fetched]:
+    """Return what each of a plan's joins adds to some entity rows.
+
+    Args:
+        plan: the plan.
+        spine: the entity rows.
+        sources: what each join reads, opened.
+        tools: what to do it with.
+    """
+    times = whole_numbers(spine.column(plan.time))
+    by_keys: dict[tuple[str, ...], tuple[SpineKeys, Slots]] = {}  # joins on the same columns share the sorted rows
+    found = []
+    for join, source in zip(plan.joins, sources, strict=True):
+        if join.spine_keys not in by_keys:
+            types = [key.type for key in join.scan.keys]
+            keys = number_keys([spine.column(name) for name in join.spine_keys], types, spine.num_rows)
+            by_keys[join.spine_keys] = keys, Slots(keys.codes, times, keys.count)
+        places = _places(join, source, *by_keys[join.spine_keys], plan.known_by, tools)
+        found.append(fetch(source, join.scan.columns, places, tools.pool))
+    return found
+
+
+def _places(join: AsOfJoin, source: Source, keys: SpineKeys, slots: Slots, known_by: bool, tools: Tools) -> Ints:
+    """Return the place of the source row that counts for each entity row."""
+    ttl = min(join.ttl, LONGEST) if join.ttl else None
+    latest = Latest(len(slots), bool(join.scan.created))
+
+    def sink(rows: Rows) -> None:
+        for block in rows.blocks():
+            latest.add(slots.place(block, ttl, known_by))
+
+    if len(slots):
+        first, last = slots.span
+        _feed(Narrow(source, Span(None if ttl is None else first - ttl, last)), keys, sink, tools)
+    return slots.answers(latest, ttl, known_by)
+
+
+def latest_places(source: Source, span: Span, part: Part, tools: Tools) -> Ints:
+    """Return the places of the latest row (S2) of each key of a part, among the rows of a span, in ascending order."""
+    narrow = Narrow(source, span, part)
+    keys = _keys_of(narrow, tools)
+    latest = Latest(keys.count, bool(source.scan.created))
+
+    def sink(rows: Rows) -> None:
+        for block in rows.blocks():
+            latest.add(block)
+
+    _feed(narrow, keys, sink, tools)
+    found = np.flatnonzero(latest.place != NOBODY)
+    if not keys.distinct and part.of > 1:  # distinct keys are those of the part already
+        columns = [] if keys.low is None else [pa.array(found + keys.low)]
+        found = found[part_numbers(columns, part.of, len(found)) == part.number]
+    places = latest.place[found]
+    places.sort()
+    return places
+
+
+def _keys_of(narrow: Narrow, tools: Tools) -> SpineKeys:
+    """Return all keys of a source: a range of whole numbers if they lie close together, else the distinct ones."""
+    nobody = np.zeros(0, np.int64)
+    kinds = [key.type.family for key in narrow.source.scan.keys]
+    if not kinds:
+        return SpineKeys(nobody, 1, None, ())
+    if kinds == [Family.INT]:
+        low, high = narrow.key_ends(tools.pool)
+        count = high - low + 1
+        if count <= max(8 * narrow.source.rows, 1 << 20) and count * _GROUP_BYTES <= tools.memory // 4:
+            return SpineKeys(nobody, max(0, count), low, ())
+    distinct = tools.matcher.distinct(*narrow.keys(tools.pool)).combine_chunks()
+    return SpineKeys(nobody, distinct.num_rows, None, tuple(column.combine_chunks() for column in distinct.columns))
+
+
+def _feed(narrow: Narrow, keys: SpineKeys, sink: Sink, tools: Tools) -> None:
+    """Give a sink the rows that have one of some keys."""
+    if not keys.distinct:
+        list(tools.pool.map(lambda group: sink(narrow.coded(group, keys)), narrow.groups))
+        return
+    for batch in tools.matcher.number(keys.distinct, *narrow.batches(tools.pool)):
+        columns = {name: whole_numbers(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+        sink(Rows(columns["code"], columns["event"], columns.get("created"), columns["place"]))

@@ -1,0 +1,138 @@
+"""Narrow: the keys and times of a source's rows, which is all that is read of most of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from likewise.core.columns import Column
+from likewise.core.types import FeatureType, UnixTimestamp
+from likewise.offline.asof import NEVER, Flags, Ints, Rows
+from likewise.offline.base import Part, Span
+from likewise.offline.match import SpineKeys, comparable, comparable_fields, dense_codes, part_numbers, whole_numbers
+from likewise.offline.source import Group, Source
+from likewise.plan.scan import ScanColumn
+
+T = TypeVar("T")
+R = TypeVar("R")
+Sink = Callable[[Rows], None]
+"""Takes rows whose keys have numbers, in any order, from several threads."""
+_PIECE = 1 << 17
+"""How many rows go to the matching of keys at a time."""
+_AHEAD = 4
+"""How many row groups may wait, read, for their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """The rows of a source within a span of event times."""
+
+    source: Source
+    """The source."""
+    span: Span
+    """The span; rows without an event time are never in it."""
+    part: Part = Part()
+    """Which part of all keys :meth:`batches` and :meth:`keys` give."""
+
+    @property
+    def groups(self) -> list[Group]:
+        """The row groups that may have such rows."""
+        return self.source.within(self.span)
+
+    def coded(self, group: Group, keys: SpineKeys) -> Rows:
+        """Return a group's rows whose keys are numbered by subtraction, or not at all."""
+        event, created, chosen = self._times(group)
+        code = np.zeros(group.rows, np.int64)
+        if keys.low is not None:
+            code, known = dense_codes(self._key_columns(group)[0], keys.low, keys.count)
+            chosen &= known
+        rows = Rows(code, event, created, group.places)
+        return rows if chosen.all() else rows.only(chosen)
+
+    def batches(self, pool: Executor) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """Return the rows with their keys as ``k0`` …, and ``event``, ``created`` (if there is one) and ``place``."""
+        fields = [("event", pa.int64()), ("created", pa.int64()), ("place", pa.int64())]
+        if not self.source.scan.created:
+            del fields[1]
+        schema = pa.schema([*comparable_fields(self._key_types()), *fields])
+        return schema, _pieces(ahead(pool, lambda group: self._table(group, schema), self.groups))
+
+    def keys(self, pool: Executor) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """Return the rows' keys as ``k0`` …, without those that have a null; repeats are left in."""
+        schema = pa.schema(comparable_fields(self._key_types()))
+        return schema, _pieces(ahead(pool, lambda group: self._key_table(group, schema), self.groups))
+
+    def chosen(self, group: Group) -> Flags:
+        """Return which of a group's rows are in the span."""
+        return self._times(group)[2]
+
+    def key_ends(self, pool: Executor) -> tuple[int, int]:
+        """Return the smallest and the largest of whole-number keys; (0, -1) if there is no key."""
+        ends = [pc.min_max(column[0]) for column in pool.map(self._key_columns, self.groups)]
+        known = [(end["min"].as_py(), end["max"].as_py()) for end in ends if end["min"].is_valid]
+        return min((low for low, _ in known), default=0), max((high for _, high in known), default=-1)
+
+    def _table(self, group: Group, schema: pa.Schema) -> pa.Table:
+        event, created, chosen = self._times(group)
+        columns = self._key_columns(group)
+        chosen &= self._in_part(columns, group.rows)
+        times = [event, group.places] if created is None else [event, created, group.places]
+        return _chosen(pa.table([*columns, *times], schema=schema), chosen)
+
+    def _key_table(self, group: Group, schema: pa.Schema) -> pa.Table:
+        columns = self._key_columns(group)
+        chosen = self._times(group)[2] & self._in_part(columns, group.rows)
+        return _chosen(pa.table(columns, schema=schema), chosen).drop_null()
+
+    def _times(self, group: Group) -> tuple[Ints, Ints | None, Flags]:
+        """Return event times, created times if there are any, and which rows are in the span."""
+        scan, span = self.source.scan, self.span
+        event = whole_numbers(group.read(ScanColumn(scan.time, UnixTimestamp)))
+        created = whole_numbers(group.read(ScanColumn(scan.created, UnixTimestamp))) if scan.created else None
+        chosen = event != NEVER if span.start is None else event >= max(span.start, NEVER + 1)
+        if span.end is not None:
+            chosen &= event <= span.end
+        return event, created, chosen
+
+    def _key_columns(self, group: Group) -> list[Column]:
+        return [comparable(group.read(key), key.type) for key in self.source.scan.keys]
+
+    def _key_types(self) -> list[FeatureType]:
+        return [key.type for key in self.source.scan.keys]
+
+    def _in_part(self, columns: Sequence[Column], rows: int) -> Flags | bool:
+        if self.part.of == 1:
+            return True
+        flags: Flags = part_numbers(columns, self.part.of, rows) == self.part.number
+        return flags
+
+
+def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yield the results of work on items, in their order, with a little of it done ahead in a pool."""
+    pending: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > _AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _chosen(table: pa.Table, chosen: Flags) -> pa.Table:
+    return table if chosen.all() else table.filter(pa.array(chosen))
+
+
+def _pieces(tables: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
+    for table in tables:
+        yield from table.to_batches(max_chunksize=_PIECE)

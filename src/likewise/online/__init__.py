@@ -1,0 +1,1 @@
+"""Online stores: the latest record of every entity key, for serving."""

@@ -1,0 +1,174 @@
+"""What an online store is: it keeps the newest record of each entity key, table by table.
+
+A table holds one view; its name is ``project/view``. Keys are those of ``core/keys.py`` and records those of
+``rows.py``, but to a store both are bytes: all it looks at is a record's stamp (event time, created time), which
+decides in the store's own atomic step whether the record is written (G2). A key is deleted by writing a tombstone.
+
+Errors that only online stores have::
+
+    StoreError
+    ├── TableMissing     LookupError: a table that was not created, or was dropped
+    └── StoreClosed      the store was closed
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from likewise.core.errors import StoreError
+from likewise.online import rows
+from likewise.online.rows import STAMP
+
+Request = tuple[str, Sequence[bytes]]
+"""What to read: a table, and keys of it."""
+
+
+class TableMissing(StoreError, LookupError):
+    """An online table was not created, or was dropped."""
+
+    def __init__(self, table: str, store: str) -> None:
+        super().__init__(
+            f"the online store {store} has no table {table!r}", cure="run 'likewise apply', which creates it"
+        )
+
+
+class StoreClosed(StoreError):
+    """An online store was used after it had been closed."""
+
+    def __init__(self, store: str) -> None:
+        super().__init__(f"the online store {store} is closed", cure="open it again")
+
+
+class OnlineStore(ABC):
+    """Keeps the newest record of every key. Threads may share one; several processes may open the same files.
+
+    Example:
+        >>> from likewise.online.memory import MemoryStore
+        >>> from likewise.online.rows import tombstone
+        >>> with MemoryStore() as store:
+        ...     store.create(["shop/cards"])
+        ...     store.write("shop/cards", [b"k"], [tombstone(b"k", 7)])
+        ...     store.read([("shop/cards", [b"k", b"other"])]) == [[tombstone(b"k", 7), None]]
+        1
+        True
+    """
+
+    @abstractmethod
+    def create(self, tables: Sequence[str]) -> None:
+        """Make tables, empty; those that are there already stay as they are.
+
+        Args:
+            tables: their names.
+        """
+
+    @abstractmethod
+    def drop(self, tables: Sequence[str]) -> None:
+        """Remove tables with all that they hold; those that are not there are passed over.
+
+        Args:
+            tables: their names.
+        """
+
+    @abstractmethod
+    def write(self, table: str, keys: Sequence[bytes], records: Sequence[bytes]) -> int:
+        """Write records, each unless a newer one is stored, in one atomic step.
+
+        Args:
+            table: the table.
+            keys: entity keys, not empty. One may stand there twice: its newest record counts, of equal ones the later.
+            records: one for each key.
+
+        Returns:
+            How many keys got their record.
+
+        Raises:
+            TableMissing: there is no such table.
+            StoreFull: there is no space for the batch; nothing of it was written, and reads go on.
+            StoreUnavailable: others held the store for too long; nothing was written.
+        """
+
+    @abstractmethod
+    def read(self, requests: Sequence[Request]) -> list[list[bytes | None]]:
+        """Read records of any number of tables, all as they were at one moment.
+
+        Args:
+            requests: (table, keys) for each view that is wanted.
+
+        Returns:
+            For each request, one record for each of its keys; None where there is none.
+
+        Raises:
+            TableMissing: there is no such table.
+            StoreCorrupt: what is stored fails the store's checks.
+        """
+
+    @abstractmethod
+    def scan(self, table: str, after: bytes | None = None, limit: int = 10_000) -> list[tuple[bytes, bytes]]:
+        """Read a table from one end to the other, in the order of its keys, tombstones included.
+
+        Args:
+            table: the table.
+            after: the last key of the call before; None to begin.
+            limit: at most how many to return.
+
+        Returns:
+            (key, record) pairs; fewer than ``limit`` only at the end of the table.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of files and connections; more than once is fine."""
+
+    def check(self, tables: Sequence[str]) -> None:
+        """Look at every record of some tables, and at whatever else the store can check.
+
+        Args:
+            tables: their names.
+
+        Raises:
+            StoreCorrupt: something is damaged; the message says what and where.
+        """
+        for table in tables:
+            after = None
+            while found := self.scan(table, after):
+                rows.check([key for key, _ in found], [record for _, record in found], table)
+                after = found[-1][0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def settled(keys: Sequence[bytes], records: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """Return a batch in which no key stands twice: the newest record of each, of equal ones the later.
+
+    Args:
+        keys: entity keys.
+        records: one for each key.
+
+    Raises:
+        ValueError: there are not as many records as keys.
+
+    Example:
+        >>> from likewise.online.rows import tombstone
+        >>> old, new = tombstone(b"k", 1), tombstone(b"k", 2)
+        >>> settled([b"k", b"k"], [new, old]) == ([b"k"], [new])
+        True
+    """
+    if len(keys) != len(records):
+        raise ValueError(f"{len(keys)} keys and {len(records)} records: each key needs one")
+    if len(set(keys)) == len(keys):
+        return keys, records
+    newest: dict[bytes, bytes] = {}
+    for key, record in zip(keys, records, strict=True):
+        held = newest.get(key)
+        if held is None or record[STAMP] >= held[STAMP]:
+            newest[key] = record
+    return list(newest), list(newest.values())

@@ -1,0 +1,167 @@
+"""OnlineResponse: the answer of an online read: values, a status for each, and event times."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from likewise.core.frames import to_pandas
+from likewise.core.time import from_micros
+from likewise.core.types import FeatureType, UnixTimestamp, arrow_type
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+
+class FieldStatus(enum.IntEnum):
+    """What is known of a value; Feast's names and numbers."""
+
+    PRESENT = 1
+    NULL_VALUE = 2
+    NOT_FOUND = 3
+    OUTSIDE_MAX_AGE = 4
+
+
+class Answered(NamedTuple):
+    """One feature of an answer."""
+
+    name: str
+    """Its name."""
+    type: FeatureType
+    """Its type."""
+    values: Sequence[Any]
+    """A value for each row; None where there is none."""
+    states: Sequence[FieldStatus] | None
+    """What is known of each row's record; None when all are there."""
+    times: Sequence[int | None]
+    """The event time of each row's record, in microseconds since the epoch; None where there is no record."""
+
+    def statuses(self) -> list[FieldStatus]:
+        """Return the status of each value."""
+        present, null = FieldStatus.PRESENT, FieldStatus.NULL_VALUE
+        if self.states is None:
+            return [null if value is None else present for value in self.values]
+        return [
+            null if state is present and value is None else state
+            for state, value in zip(self.states, self.values, strict=True)
+        ]
+
+
+class OnlineResponse:
+    """The features of some entities, in the order asked for.
+
+    Args:
+        keys: the key columns of the request, in order, each with its values.
+        key_types: the type of each key column.
+        features: the features, in the order asked for.
+
+    Example:
+        >>> from likewise.core.types import Int64
+        >>> answer = OnlineResponse({"user": [1]}, {"user": Int64}, [Answered("visits", Int64, [7], None, [0])])
+        >>> answer.to_dict()
+        {'user': [1], 'visits': [7]}
+        >>> answer.statuses()
+        {'visits': [<FieldStatus.PRESENT: 1>]}
+    """
+
+    __slots__ = ("_features", "_key_types", "_keys")
+
+    def __init__(
+        self,
+        keys: Mapping[str, Sequence[Any]],
+        key_types: Mapping[str, FeatureType],
+        features: Sequence[Answered],
+    ) -> None:
+        self._keys = keys
+        self._key_types = key_types
+        self._features = features
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of the features, in the order asked for."""
+        return [feature.name for feature in self._features]
+
+    def to_dict(self, include_event_timestamps: bool = False) -> dict[str, list[Any]]:
+        """Return key and feature columns as lists, one value for each row.
+
+        Args:
+            include_event_timestamps: add ``{feature}__ts``, the event time in whole seconds since the epoch; 0 where
+                there is no value's record.
+        """
+        columns = {name: list(values) for name, values in self._keys.items()}
+        for feature in self._features:
+            columns[feature.name] = list(feature.values)
+        if include_event_timestamps:
+            for feature in self._features:
+                columns[f"{feature.name}__ts"] = [0 if at is None else at // 1_000_000 for at in feature.times]
+        return columns
+
+    def statuses(self) -> dict[str, list[FieldStatus]]:
+        """Return the status of every value, by feature."""
+        return {feature.name: feature.statuses() for feature in self._features}
+
+    def event_timestamps(self) -> dict[str, list[datetime | None]]:
+        """Return the event time of every value, by feature; None where there is no record."""
+        return {
+            feature.name: [None if at is None else from_micros(at) for at in feature.times]
+            for feature in self._features
+        }
+
+    def to_arrow(self, include_event_timestamps: bool = False) -> pa.Table:
+        """Return key and feature columns as an Arrow table, in the declared types.
+
+        Args:
+            include_event_timestamps: add ``{feature}__ts``, the event times.
+        """
+        import pyarrow as pa
+
+        columns = {name: pa.array(values, arrow_type(self._key_types[name])) for name, values in self._keys.items()}
+        for feature in self._features:
+            columns[feature.name] = _arrow(feature.values, feature.type)
+        if include_event_timestamps:
+            for feature in self._features:
+                columns[f"{feature.name}__ts"] = pa.array(feature.times, arrow_type(UnixTimestamp))
+        return pa.table(columns)
+
+    def to_df(self, include_event_timestamps: bool = False) -> pd.DataFrame:
+        """Return key and feature columns as a DataFrame; integers with nulls stay integers.
+
+        Args:
+            include_event_timestamps: add ``{feature}__ts``, the event times.
+        """
+        return to_pandas(self.to_arrow(include_event_timestamps))
+
+    def to_numpy(self, dtype: str = "float64") -> np.ndarray[Any, Any]:
+        """Return the features, without the keys, as a matrix of rows x features.
+
+        Args:
+            dtype: the dtype of the matrix; a null is NaN where it has one.
+        """
+        import numpy as np
+
+        columns = [np.asarray([np.nan if v is None else v for v in f.values], dtype=dtype) for f in self._features]
+        return np.stack(columns, axis=1) if columns else np.empty((0, 0), dtype=dtype)
+
+    def __repr__(self) -> str:
+        rows = len(next(iter(self._keys.values()), self._features[0].values if self._features else ()))
+        return f"OnlineResponse({rows} rows: {', '.join([*self._keys, *self.feature_names])})"
+
+    def _repr_html_(self) -> str:
+        html: str = self.to_df().to_html(max_rows=20)
+        return html
+
+
+def _arrow(values: Sequence[Any], feature_type: FeatureType) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array([_plain(value) for value in values], arrow_type(feature_type))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value
+    return sorted(value) if isinstance(value, set | frozenset) else value

@@ -1,0 +1,1 @@
+"""Floor 4: running the functions that people write for features."""

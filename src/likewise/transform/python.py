@@ -1,0 +1,78 @@
+"""Mode python: a dict of lists in and out, or, for a singleton, a dict of values in and out, once a row.
+
+``None`` is missing and NaN is a number like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from likewise.core.types import Family
+from likewise.transform.column import Column
+from likewise.transform.mode import ListMode
+from likewise.transform.values import array_items
+
+_NESTED = (Family.LIST, Family.SET)
+
+
+class PythonLists(ListMode):
+    """Calls a function with all rows at once: a list for each column."""
+
+    # Hot: once per online read.
+    def run_lists(self, columns: Mapping[str, list[Any]], rows: int) -> dict[str, list[Any]]:
+        """Compute from lists."""
+        call = self.call
+        answer = call(dict(columns))
+        if not isinstance(answer, dict):
+            call.wrong_answer(answer, "a dict of lists", "return {'column': [one value for each row], …}")
+        if answer.keys() != call.names:
+            call.check_names(answer)
+        return {column.name: self._column(answer[column.name], column, rows) for column in call.outputs}
+
+    def _column(self, values: Any, column: Column, rows: int) -> list[Any]:
+        if isinstance(values, np.ndarray):
+            values = array_items(values)
+        if not isinstance(values, list | tuple):
+            cure = "return a list with one value for each row, or declare singleton=True"
+            self.call.wrong_answer(values, f"a list for the column {column.name!r}", cure)
+        self.call.check_rows(len(values), rows, f" in the column {column.name!r}")
+        taken: list[Any] = self.call.taken(column.lists, values, column)
+        return taken
+
+
+class PythonSingleton(ListMode):
+    """Calls a function once for each row: a value for each column."""
+
+    # Hot: once per online read, the loop once per row.
+    def run_lists(self, columns: Mapping[str, list[Any]], rows: int) -> dict[str, list[Any]]:
+        """Compute from lists, row by row."""
+        call, function = self.call, self.call.function
+        answers: list[Any] = []
+        try:
+            for row in zip(*columns.values(), strict=True) if columns else ((),) * rows:
+                answers.append(function(dict(zip(columns, row, strict=True))))
+        except Exception as error:  # whatever a user's function raises
+            raise call.raised(error, at=f" for row {len(answers)}") from error
+        self._check(answers)
+        return {
+            column.name: self._column([answer[column.name] for answer in answers], column) for column in call.outputs
+        }
+
+    def _check(self, answers: list[Any]) -> None:
+        call = self.call
+        for answer in answers:
+            if not isinstance(answer, dict):
+                call.wrong_answer(answer, "a dict of values", "return {'column': value, …}")
+            if answer.keys() != call.names:
+                call.check_names(answer)
+
+    def _column(self, values: list[Any], column: Column) -> list[Any]:
+        if column.type.family not in _NESTED and list in map(type, values):
+            found = next(value for value in values if type(value) is list)
+            cure = "return the value itself, or leave singleton=True out of the view"
+            self.call.wrong_answer(found, f"one value of {column.type} for the column {column.name!r}", cure)
+        taken: list[Any] = self.call.taken(column.lists, values, column)
+        return taken
