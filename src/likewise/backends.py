@@ -1,0 +1,104 @@
+"""Backends: which class stands behind the name of an engine, an online store or a registry. The only place that imports
+them, by name and late, so that what is not used is not loaded.
+
+A package of somebody else's adds its own with an entry point of the group ``likewise.online_stores``,
+``likewise.offline_engines`` or ``likewise.registries``: its name, and a function of (configuration, repo folder).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from likewise.config import OfflineStoreConfig, OnlineStoreConfig, RegistryConfig
+from likewise.core.errors import BackendMissing, NotSupported
+from likewise.core.names import near_misses
+
+if TYPE_CHECKING:
+    from likewise.offline.base import OfflineEngine
+    from likewise.online.base import OnlineStore
+    from likewise.registry.base import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One implementation."""
+
+    module: str
+    """The module that holds it."""
+    function: str
+    """The function there that opens it, given (configuration, repo folder)."""
+    extra: str = ""
+    """What to install for it; empty when it is always there."""
+
+
+OFFLINE: Mapping[str, Backend] = {
+    name: Backend("likewise.offline.duckdb", "DuckDBEngine.open") for name in ("duckdb", "file", "dask")
+}
+"""Offline engines by type name; Feast's ``file`` and ``dask`` are DuckDB here."""
+ONLINE: Mapping[str, Backend] = {
+    "lmdb": Backend("likewise.online.lmdb", "open_store"),
+    "sqlite": Backend("likewise.online.sqlite", "open_store"),
+    "memory": Backend("likewise.online.memory", "open_store"),
+}
+"""Online stores by type name."""
+REGISTRIES: Mapping[str, Backend] = {
+    "file": Backend("likewise.registry.file", "open_registry"),
+    "memory": Backend("likewise.registry.memory", "open_registry"),
+}
+"""Registries by type name."""
+LATER = (
+    "redis",
+    "dynamodb",
+    "postgres",
+    "mysql",
+    "sql",
+    "remote",
+    "bigquery",
+    "snowflake.offline",
+    "redshift",
+    "spark",
+)
+"""Types that Feast has and that this version does not."""
+
+
+def open_engine(config: OfflineStoreConfig, root: str) -> OfflineEngine:
+    """Return the offline engine that a configuration names."""
+    engine: OfflineEngine = _find(OFFLINE, config.type, "offline_store", "likewise.offline_engines")(config, root)
+    return engine
+
+
+def open_online_store(config: OnlineStoreConfig, root: str) -> OnlineStore:
+    """Return the online store that a configuration names."""
+    store: OnlineStore = _find(ONLINE, config.type, "online_store", "likewise.online_stores")(config, root)
+    return store
+
+
+def open_registry(config: RegistryConfig, root: str) -> Registry:
+    """Return the registry that a configuration names."""
+    registry: Registry = _find(REGISTRIES, config.registry_type, "registry", "likewise.registries")(config, root)
+    return registry
+
+
+def _find(table: Mapping[str, Backend], name: str, key: str, group: str) -> Callable[[Any, str], Any]:
+    if name in table:
+        return _load(table[name], name)
+    for point in entry_points(group=group, name=name):
+        opener: Callable[[Any, str], Any] = point.load()
+        return opener
+    later = f"'{name}' comes in a later version; " if name in LATER else ""
+    raise NotSupported(f"{key}: type {name!r} is not known to this version", cure=later + near_misses(name, table))
+
+
+def _load(backend: Backend, name: str) -> Callable[[Any, str], Any]:
+    try:
+        module = importlib.import_module(backend.module)
+    except ImportError as error:
+        install = f'pip install "likewise[{backend.extra}]"' if backend.extra else "reinstall likewise"
+        raise BackendMissing(f"{name!r} needs {error.name}, which is not installed", cure=install) from error
+    opener: Callable[[Any, str], Any] = attrgetter(backend.function)(module)
+    return opener

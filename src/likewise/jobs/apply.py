@@ -1,0 +1,88 @@
+"""Apply: the commit of a plan, tried again where others changed other things meanwhile (G3)."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from likewise.online.base import OnlineStore
+from likewise.plan.apply import ApplyPlan, ApplyRequest, SchemaReader, plan_apply
+from likewise.plan.lookup import table_name
+from likewise.registry.base import CatalogConflict, Registry
+from likewise.registry.catalog import Catalog
+from likewise.registry.diff import Change
+from likewise.registry.watermarks import forget
+
+TRIES = 200
+"""How often a partial apply plans anew when others commit other things meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply did."""
+
+    catalog: int
+    """The number of the catalog that stands now."""
+    changes: tuple[Change, ...]
+    """What changed; empty when everything stood already."""
+
+    def __str__(self) -> str:
+        if not self.changes:
+            return f"nothing to change; catalog {self.catalog} stands"
+        return f"{len(self.changes)} change{'s' if len(self.changes) != 1 else ''}; catalog {self.catalog} stands now"
+
+
+def author() -> str:
+    """Return who works here, for the history; empty when the system does not say."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
+def plan_on_head(registry: Registry, project: str, request: ApplyRequest, root: str, schema: SchemaReader) -> ApplyPlan:
+    """Plan an apply on the newest catalog."""
+    return plan_apply(request, registry.catalog(project), root, schema)
+
+
+def commit(registry: Registry, plan: ApplyPlan, now: int, message: str = "") -> Applied:
+    """Commit a plan as it is.
+
+    Raises:
+        CatalogConflict: somebody else committed since it was made; nothing was written.
+    """
+    catalog = registry.commit(
+        plan.project, plan.base, plan.definitions, message=message or "apply", author=author(), now=now
+    )
+    return Applied(catalog.number, plan.changes)
+
+
+def commit_partial(registry: Registry, make_plan: Callable[[], ApplyPlan], now: int) -> Applied:
+    """Plan and commit; plan again while others commit, unless what they changed is what this plan changes.
+
+    Raises:
+        CatalogConflict: somebody else changed the same definition; nothing was written.
+    """
+    plan = make_plan()
+    for _ in range(TRIES):
+        try:
+            return commit(registry, plan, now)
+        except CatalogConflict as conflict:
+            mine = {(change.kind, change.name) for change in plan.changes}
+            if mine & {(change.kind, change.name) for change in conflict.changes}:
+                raise
+        plan = make_plan()
+    return commit(registry, plan, now)
+
+
+def settle_tables(registry: Registry, store: OnlineStore, catalog: Catalog, changes: tuple[Change, ...]) -> None:
+    """Make online tables for the views of a catalog, and drop those of views that are gone."""
+    kinds = ("feature_view", "batch_feature_view", "stream_feature_view")
+    standing = {name for kind in kinds for name in catalog.names(kind)}
+    gone = [c.name for c in changes if c.kind in kinds and c.action == "delete" and c.name not in standing]
+    store.drop([table_name(catalog.project, name) for name in gone])
+    for name in gone:
+        forget(registry.side, catalog.project, name)
+        registry.side.remove(catalog.project, "origin", name, None)
+    store.create([table_name(catalog.project, name) for name in sorted(standing)])

@@ -1,0 +1,85 @@
+"""Functions: finds the repo's own function behind an applied on-demand view, by the hash of its source (S10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from likewise.core.errors import TransformError
+from likewise.define.definition import Definition
+from likewise.define.load import LoadedRepo, load_repo
+from likewise.define.transform import OnDemandFeatureView
+from likewise.plan.apply import ApplyRequest
+from likewise.registry.definitions import Definitions
+
+if TYPE_CHECKING:
+    from likewise.transform.ondemand import OnDemandRunner
+
+
+class Functions:
+    """The functions that this process knows: those applied here, and those of the repo's files.
+
+    Args:
+        root: the repo's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: dict[str, Callable[..., Any]] = {}
+        self._seen: dict[str, str] = {}
+        self._loaded = False
+
+    def repo_request(self) -> ApplyRequest:
+        """Load the repo's files, and return the request to apply all that they define."""
+        loaded = self._load()
+        skipped = [(str(skip.file), skip.reason) for skip in loaded.skipped]
+        return ApplyRequest(loaded.contents, problems=loaded.problems, skipped=skipped)
+
+    def remember(self, objects: Iterable[Definition]) -> None:
+        """Know the functions of definitions that were made in this process."""
+        for definition in objects:
+            if isinstance(definition, OnDemandFeatureView) and definition.function is not None:
+                self._remember(definition)
+
+    def runner(self, definitions: Definitions) -> Callable[[str], OnDemandRunner]:
+        """Return what makes the runner of an on-demand view of a catalog."""
+        return lambda name: self._runner(definitions.on_demand_view(name))
+
+    def _runner(self, view: OnDemandFeatureView) -> OnDemandRunner:
+        from likewise.transform.ondemand import OnDemandRunner
+
+        inputs = [
+            *((field.name, field.dtype) for source in view.source_views for field in source.features),
+            *((field.name, field.dtype) for source in view.request_sources for field in source.schema),
+        ]
+        return OnDemandRunner(view, self._find(view), inputs)
+
+    def _find(self, view: OnDemandFeatureView) -> Callable[..., Any]:
+        wanted = view.function.hash if view.function is not None else ""
+        if wanted not in self._known and not self._loaded:
+            self._load()
+        if wanted in self._known:
+            return self._known[wanted]
+        if view.name in self._seen:
+            raise TransformError(
+                f"{view.title}: its function in the repo differs from the applied one "
+                f"({self._seen[view.name][:12]} here, {wanted[:12]} applied)",
+                cure="run 'likewise apply', or restore the function",
+            )
+        raise TransformError(
+            f"{view.title}: the repo {str(self._root)!r} does not define its function",
+            cure="define the view in a file of the repo, or apply it in this process",
+        )
+
+    def _load(self) -> LoadedRepo:
+        loaded = load_repo(self._root)
+        self._loaded = True
+        self.remember(loaded.contents)
+        return loaded
+
+    def _remember(self, view: OnDemandFeatureView) -> None:
+        function = view.function
+        if function is not None and function.call is not None:
+            self._known[function.hash] = function.call
+            self._seen[view.name] = function.hash

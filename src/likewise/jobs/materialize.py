@@ -1,0 +1,217 @@
+"""Materialization: the latest rows of a view into the online store, in resumable chunks of bounded memory (G4).
+
+A chunk is one part of the keys. A run holds a lease, notes each chunk once it is stored, and moves the watermark
+last; a run that was killed is taken up where it stood. Writing a row twice, or an older one later, changes nothing:
+the store keeps the newer one.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from likewise.core.keys import KeyCodec
+from likewise.core.time import SystemClock
+from likewise.offline.base import CREATED_TIME, EVENT_TIME, OfflineEngine, Part, Span
+from likewise.online.base import OnlineStore
+from likewise.online.rows import Layout, RowWriter
+from likewise.plan.materialize import MaterializePlan
+from likewise.registry.base import SideTable
+from likewise.registry.leases import Lease, LeaseTaken, acquire, holder, release, renew
+from likewise.registry.watermarks import Run, chunk_done, close_run, open_run, read_watermark
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ORIGINS = "origin"
+"""The space of the side table that remembers where the values of each online table come from."""
+Crash = Callable[[str], None]
+"""Called with the name of each point at which a test may end the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """How far a materialization has come, for a progress bar."""
+
+    view: str
+    """The view."""
+    chunk: int
+    """The chunk that is being written, from 0."""
+    chunks: int
+    """How many chunks there are."""
+    keys: int
+    """How many keys this run has read so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What one materialization did."""
+
+    view: str
+    """The view."""
+    start: int
+    """The first event time, in microseconds since the epoch."""
+    end: int
+    """The last event time."""
+    keys: int
+    """How many keys had a row in the span."""
+    written: int
+    """How many of them were newer than what was stored, or equal to it."""
+    seconds: float
+    """How long it took."""
+    why: str
+    """Why the span began where it did."""
+
+    def __str__(self) -> str:
+        return f"{self.view}: {self.keys:,} keys read, {self.written:,} written in {self.seconds:.1f} s ({self.why})"
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What a materialization works with."""
+
+    side: SideTable
+    """Where watermarks and leases are kept."""
+    engine: OfflineEngine
+    """Reads the source."""
+    store: OnlineStore
+    """Is written to."""
+    chunk_rows: int = 5_000_000
+    """About how many rows of the source one chunk covers."""
+    batch_keys: int = 50_000
+    """How many keys are written to the store in one step."""
+    lease_seconds: float = 60.0
+    """For how long a run that died keeps others from the view."""
+    report: Callable[[Event], None] = field(default=lambda event: None)
+    """Is told how far the run has come."""
+    crash: Crash = field(default=lambda point: None)
+    """Is called at each named point."""
+
+
+def materialize(plan: MaterializePlan, kit: Kit) -> Done:
+    """Run a materialization.
+
+    Args:
+        plan: what to write.
+        kit: what to do it with.
+
+    Raises:
+        LeaseHeld: another run is at this view.
+        SourceError: the source cannot be read as defined; nothing of the chunk at hand was written.
+    """
+    began = time.monotonic()
+    with _lease(plan, kit) as lease:
+        writer = _Writer(plan, kit, lease)
+        keys, written = writer.run()
+    seconds = time.monotonic() - began
+    return Done(plan.view, plan.start, plan.end, keys, written, seconds, plan.why)
+
+
+@dataclass(slots=True)
+class _Writer:
+    plan: MaterializePlan
+    kit: Kit
+    lease: Lease
+    keys: int = 0
+    written: int = 0
+    renewed: float = 0.0
+
+    def run(self) -> tuple[int, int]:
+        plan, kit = self.plan, self.kit
+        rows = kit.engine.count(plan.scan)
+        chunks = max(1, -(-rows // kit.chunk_rows))
+        wanted = Run(uuid.uuid4().hex, self.lease.token, plan.definition, plan.start, plan.end, chunks)
+        self._drop_other_origin()
+        kit.store.create([plan.table])
+        run = open_run(kit.side, plan.project, plan.view, wanted)
+        kit.crash("materialize.opened")
+        for chunk in run.missing():
+            self._chunk(chunk, chunks)
+            kit.crash("materialize.chunk_written")
+            run = chunk_done(kit.side, plan.project, plan.view, run, chunk)
+            kit.crash("materialize.chunk_done")
+        close_run(kit.side, plan.project, plan.view, run)
+        kit.crash("materialize.closed")
+        return self.keys, self.written
+
+    def _drop_other_origin(self) -> None:
+        """Drop what another source left: its rows may look newer than all of this one's."""
+        side, project, view = self.kit.side, self.plan.project, self.plan.view
+        found = side.get(project, ORIGINS, view)
+        if found is not None and found.value == self.plan.origin:
+            return
+        if found is not None:
+            self.kit.store.drop([self.plan.table])
+        side.put(project, ORIGINS, view, self.plan.origin, None)
+
+    def _chunk(self, chunk: int, chunks: int) -> None:
+        keys = KeyCodec(self.plan.key_types, self.plan.keys)
+        rows = RowWriter(Layout.of(zip(self.plan.names, self.plan.types, strict=True)))
+        span = Span(self.plan.start, self.plan.end)
+        for batch in self.kit.engine.latest(self.plan.scan, span, Part(chunk, chunks)):
+            for start in range(0, batch.num_rows, self.kit.batch_keys):
+                self._write(batch.slice(start, self.kit.batch_keys), keys, rows)
+                self.kit.report(Event(self.plan.view, chunk, chunks, self.keys))
+                self._renew()
+
+    def _write(self, batch: pa.RecordBatch, keys: KeyCodec, rows: RowWriter) -> None:
+        count = len(self.plan.keys)
+        columns = batch.columns
+        event = columns[batch.schema.get_field_index(EVENT_TIME)]
+        created = columns[batch.schema.get_field_index(CREATED_TIME)]
+        found = keys.encode_arrow(columns[:count], batch.num_rows)
+        records = rows.encode_arrow(found, event, created, columns[count + 2 :])
+        self.written += self.kit.store.write(self.plan.table, found, records)
+        self.keys += batch.num_rows
+        self.kit.crash("materialize.batch_written")
+
+    def _renew(self) -> None:
+        if time.monotonic() - self.renewed > self.kit.lease_seconds / 4:
+            ttl = int(self.kit.lease_seconds * 1_000_000)
+            self.lease = renew(self.kit.side, self.lease, ttl=ttl, now=SystemClock().now())
+            self.renewed = time.monotonic()
+
+
+@contextmanager
+def _lease(plan: MaterializePlan, kit: Kit) -> Iterator[Lease]:
+    name, ttl = f"materialize/{plan.view}", int(kit.lease_seconds * 1_000_000)
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    try:
+        lease = acquire(kit.side, plan.project, name, owner, ttl=ttl, now=SystemClock().now())
+    except LeaseTaken as taken:
+        if not _is_dead(taken.owner):
+            raise
+        left = holder(kit.side, plan.project, name, now=SystemClock().now())
+        if left is not None and left.owner == taken.owner:
+            release(kit.side, left)
+        lease = acquire(kit.side, plan.project, name, owner, ttl=ttl, now=SystemClock().now())
+    try:
+        yield lease
+    finally:
+        release(kit.side, lease)
+
+
+def _is_dead(owner: str) -> bool:
+    """Tell whether a lease's owner was a process of this machine that is gone."""
+    host, _, process = owner.rpartition(":")
+    if host != socket.gethostname() or not process.isdigit() or int(process) == os.getpid():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def progress_of(side: SideTable, project: str, view: str) -> tuple[int | None, str]:
+    """Return (latest event time, definition) of what is materialized of a view."""
+    mark = read_watermark(side, project, view)
+    return mark.end, mark.definition

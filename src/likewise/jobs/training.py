@@ -1,0 +1,177 @@
+"""RetrievalJob: a training set that is computed when it is asked for, and the interpreter of its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from likewise.core.columns import conform
+from likewise.core.errors import RequestDataMissing, SourceDrift
+from likewise.core.frames import to_pandas, to_polars
+from likewise.core.types import FeatureType, arrow_type
+from likewise.define.transform import OnDemandFeatureView
+from likewise.jobs.files import write_parquet
+from likewise.jobs.spine import narrowed
+from likewise.offline.base import OfflineEngine
+from likewise.plan.explain import Explanation, explain_training
+from likewise.plan.training import OnDemandStep, TrainingPlan
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+
+class ArrowRunner(Protocol):
+    """Runs an on-demand view's function on Arrow columns."""
+
+    def run_arrow(self, columns: Mapping[str, Any], rows: int) -> dict[str, pa.Array]:
+        """Return the function's outputs, in declared types."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a training plan is interpreted with."""
+
+    engine: OfflineEngine
+    """Joins."""
+    runner: Callable[[str], ArrowRunner]
+    """Returns the runner of an on-demand view by the view's name."""
+    on_demand: Mapping[str, OnDemandFeatureView]
+    """The catalog's on-demand views."""
+    hashes: Mapping[str, str]
+    """The hash of the definition of each view that is read, by name."""
+
+
+class RetrievalJob:
+    """A training set: exactly the entity rows, in their order, with features as of their times.
+
+    Nothing is computed until one of the ``to_`` methods is called; each call computes anew.
+
+    Args:
+        plan: what to join.
+        spine: the entity rows, with times in UTC.
+        tools: what to do it with.
+        full_feature_names: whether features are called ``view__feature``.
+    """
+
+    def __init__(self, plan: TrainingPlan, spine: pa.Table, tools: Tools, full_feature_names: bool) -> None:
+        self.plan = plan
+        self.full_feature_names = full_feature_names
+        self._spine = spine
+        self._tools = tools
+
+    def to_arrow_batches(self) -> pa.RecordBatchReader:
+        """Return the training set as a stream of Arrow batches, in bounded memory."""
+        import pyarrow as pa
+
+        return pa.RecordBatchReader.from_batches(self.schema, self._batches())
+
+    def to_arrow(self, validation_reference: object = None, timeout: int | None = None) -> pa.Table:
+        """Return the training set as an Arrow table.
+
+        Args:
+            validation_reference: accepted as Feast has it, and not used.
+            timeout: accepted as Feast has it, and not used.
+        """
+        return self.to_arrow_batches().read_all()
+
+    def to_df(self, validation_reference: object = None, timeout: int | None = None) -> pd.DataFrame:
+        """Return the training set as a DataFrame; integers with nulls stay integers.
+
+        Args:
+            validation_reference: accepted as Feast has it, and not used.
+            timeout: accepted as Feast has it, and not used.
+        """
+        return to_pandas(self.to_arrow())
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the training set as a polars DataFrame; needs ``pip install "likewise[polars]"``."""
+        return to_polars(self.to_arrow())
+
+    def persist(self, storage: object, allow_overwrite: bool = False, timeout: int | None = None) -> Path:
+        """Write the training set to a Parquet file, whole or not at all, and return its path.
+
+        Args:
+            storage: a path, or Feast's ``SavedDatasetFileStorage(path=…)``.
+            allow_overwrite: whether a file that is there is replaced.
+            timeout: accepted as Feast has it, and not used.
+        """
+        return write_parquet(self.to_arrow_batches(), storage, allow_overwrite)
+
+    def explain(self) -> Explanation:
+        """Return what will be joined to what, without doing it."""
+        return explain_training(self.plan, self._spine.num_rows, self._tools.hashes)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the training set and their types."""
+        import pyarrow as pa
+
+        features = [pa.field(name, arrow_type(kind)) for _, name, kind in self.plan.features]
+        return pa.schema([*self._spine.schema, *features])
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of the features, in the order asked for."""
+        return [name for _, name, _ in self.plan.features]
+
+    @property
+    def hashes(self) -> Mapping[str, str]:
+        """The hash of the definition of each view that is read."""
+        return self._tools.hashes
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        join = narrowed(self._spine, self.plan.time, self.plan.spine_types)
+        start = 0
+        for batch in self._tools.engine.training(self.plan, join):
+            rows = self._spine.slice(start, batch.num_rows)
+            start += batch.num_rows
+            yield from self._finish(rows, batch)
+        if start != self._spine.num_rows:
+            raise AssertionError(f"the engine returned {start} of {self._spine.num_rows} entity rows")
+
+    def _finish(self, rows: pa.Table, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        columns: dict[str, Any] = {name: batch.column(name) for name in batch.schema.names}
+        for step in self.plan.on_demand:
+            columns |= self._computed(step, rows, columns)
+        chosen = [columns[column] for column, _, _ in self.plan.features]
+        yield from pa.table([*rows.columns, *chosen], schema=self.schema).to_batches()
+
+    def _computed(self, step: OnDemandStep, rows: pa.Table, columns: Mapping[str, Any]) -> dict[str, Any]:
+        view = self._tools.on_demand[step.view]
+        requested = {field.name: field.dtype for source in view.request_sources for field in source.schema}
+        given = {
+            name: columns[column] if name not in requested else _requested(rows, column, requested[name], step.view)
+            for column, name in step.inputs
+        }
+        outputs = self._tools.runner(step.view).run_arrow(given, rows.num_rows)
+        return {column: outputs[name] for name, column in step.outputs}
+
+    def __repr__(self) -> str:
+        return f"RetrievalJob({self._spine.num_rows:,} entity rows, {len(self.plan.features)} features)"
+
+    def _repr_html_(self) -> str:
+        return self.explain()._repr_html_()
+
+
+def _requested(rows: pa.Table, column: str, declared: FeatureType, view: str) -> Any:
+    try:
+        return conform(rows.column(column), declared, f"column {column!r} of the entity rows")
+    except SourceDrift as error:
+        raise RequestDataMissing(f"on-demand feature view {view!r}: {error.message}", cure=error.cure) from error
+
+
+def definition_hashes(views: Sequence[str], manifest: Mapping[tuple[str, str], str]) -> dict[str, str]:
+    """Return the hash of each view's definition, by name.
+
+    Args:
+        views: the views.
+        manifest: a catalog's hashes by kind and name.
+    """
+    return {name: found for (kind, name), found in manifest.items() if kind.endswith("feature_view") and name in views}

@@ -1,0 +1,199 @@
+"""Writes: pushed rows into the online store, into the files of a source, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from likewise.core.columns import Column, conform, to_utc_micros
+from likewise.core.errors import EntityKeyError, InvalidTime, RequestError, SourceDrift
+from likewise.core.keys import KeyCodec, coerce
+from likewise.core.names import near_misses
+from likewise.core.types import Family, FeatureType, arrow_type
+from likewise.define.source import DataSource, FileSource
+from likewise.define.view import FeatureView
+from likewise.offline.base import OfflineEngine
+from likewise.online.base import OnlineStore
+from likewise.online.rows import Layout, RowWriter, tombstone
+from likewise.plan.lookup import table_name
+from likewise.plan.scan import locate, refuse_computed, sorted_keys
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def write_online(store: OnlineStore, project: str, view: FeatureView, rows: pa.Table, now: int) -> int:
+    """Write rows of a view to the online store, each unless a newer one is there.
+
+    Args:
+        store: the store.
+        project: the project.
+        view: the view.
+        rows: keys, event time and features, under the view's names or the source's columns.
+        now: the time, in microseconds since the epoch: the created time of rows that have none.
+
+    Returns:
+        How many rows were written; older ones are not.
+
+    Raises:
+        RequestError: a column is missing, or holds what does not fit; nothing was written.
+    """
+    refuse_computed(view)
+    source = _time_source(view)
+    keys = KeyCodec([entity.type for entity in sorted_keys(view)], [entity.join_key for entity in sorted_keys(view)])
+    found = [_key(rows, source, entity.join_key, entity.type, view) for entity in sorted_keys(view)]
+    event = _times(rows, source, source.timestamp_field, view)
+    created = _created(rows, source, view, now)
+    columns = [_feature(rows, source, field.name, field.dtype, view) for field in view.features]
+    writer = RowWriter(Layout.of((field.name, field.dtype) for field in view.features))
+    table, encoded = table_name(project, view.name), keys.encode_arrow(found, rows.num_rows)
+    store.create([table])
+    return store.write(table, encoded, writer.encode_arrow(encoded, event, created, columns))
+
+
+def delete_online(store: OnlineStore, project: str, view: FeatureView, rows: pa.Table, now: int) -> int:
+    """Delete keys of a view: rows with an event time up to now do not come back, newer ones do.
+
+    Args:
+        store: the store.
+        project: the project.
+        view: the view.
+        rows: the keys.
+        now: the time of the deletion, in microseconds since the epoch.
+    """
+    entities = sorted_keys(view)
+    keys = KeyCodec([entity.type for entity in entities], [entity.join_key for entity in entities])
+    source = _time_source(view)
+    found = [_key(rows, source, entity.join_key, entity.type, view) for entity in entities]
+    table, encoded = table_name(project, view.name), keys.encode_arrow(found, rows.num_rows)
+    store.create([table])
+    return store.write(table, encoded, [tombstone(key, now) for key in encoded])
+
+
+def write_offline(engine: OfflineEngine, view: FeatureView, rows: pa.Table, root: str, now: int) -> str:
+    """Add rows to the files of a view's batch source, as one new file.
+
+    Args:
+        engine: writes the file.
+        view: the view.
+        rows: keys, event time and features, under the view's names or the source's columns.
+        root: the repo's folder.
+        now: the created time of rows that have none, in microseconds since the epoch.
+
+    Returns:
+        The path of the new file.
+    """
+    import pyarrow as pa
+
+    source = view.batch_source
+    if not isinstance(source, FileSource):
+        raise RequestError(f"{view.title} has no files to add rows to", cure="give its push source a batch_source")
+    location = locate(source, root)
+    schema = engine.schema(location)
+    columns = {column.name: _offline_column(rows, source, column, view, now) for column in schema}
+    return engine.append(location, pa.table(columns))
+
+
+def _offline_column(rows: pa.Table, source: FileSource, column: pa.Field, view: FeatureView, now: int) -> Column:
+    import pyarrow as pa
+
+    name = source.field_mapping.get(column.name, column.name)
+    declared = {f.name: f.dtype for f in view.features}
+    keys = {entity.join_key: entity.type for entity in sorted_keys(view)}
+    if name in keys:
+        return _as(_key(rows, source, name, keys[name], view), column, view)
+    if column.name == source.timestamp_field:
+        return _as(_times(rows, source, column.name, view), column, view)
+    if column.name == source.created_timestamp_column:
+        return _as(_created(rows, source, view, now), column, view)
+    if name in declared:
+        return _as(_feature(rows, source, name, declared[name], view), column, view)
+    given = _find(rows, source, name)
+    return pa.nulls(rows.num_rows, column.type) if given is None else _as(given, column, view)
+
+
+def _as(values: Column, column: pa.Field, view: FeatureView) -> Column:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type):
+        return to_utc_micros(values, column.name).cast(pa.int64()).cast(pa.timestamp("us", tz=column.type.tz))
+    try:
+        return values.cast(column.type, safe=not pa.types.is_float32(column.type))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        what = f"column {column.name!r} of the rows for {view.title} does not fit the source's {column.type}: {error}"
+        raise RequestError(what, cure="give values of that type") from error
+
+
+def _time_source(view: FeatureView) -> DataSource:
+    source = view.source
+    if source is None:
+        raise RequestError(f"{view.title} has no source", cure="apply it with one")
+    return source
+
+
+def _find(rows: pa.Table, source: DataSource, name: str) -> Column | None:
+    for candidate in (name, source.column_of(name)):
+        if candidate in rows.column_names:
+            return rows.column(candidate)
+    return None
+
+
+def _needed(rows: pa.Table, source: DataSource, name: str, view: FeatureView) -> Column:
+    found = _find(rows, source, name)
+    if found is None:
+        raise RequestError(
+            f"the rows for {view.title} have no column {name!r}", cure=near_misses(name, rows.column_names)
+        )
+    return found
+
+
+def _key(rows: pa.Table, source: DataSource, name: str, declared: FeatureType, view: FeatureView) -> Column:
+    import pyarrow as pa
+
+    column = _needed(rows, source, name, view)
+    if column.null_count:
+        row = column.is_null().index(pa.scalar(True)).as_py()
+        raise EntityKeyError(f"row {row} for {view.title} has no key {name!r}: it is null", cure="leave the row out")
+    if column.type == arrow_type(declared) and declared.family is not Family.TIME:
+        return column
+    values: Sequence[Any] = coerce(name, column.to_pylist(), declared)
+    plain = [str(value) for value in values] if declared.family is Family.UUID else values
+    return pa.array(plain, arrow_type(declared))
+
+
+def _times(rows: pa.Table, source: DataSource, name: str, view: FeatureView) -> Column:
+    import pyarrow as pa
+
+    if not name:
+        times = [c.name for c in rows.schema if pa.types.is_timestamp(c.type)]
+        name = "event_timestamp" if "event_timestamp" in rows.column_names or not times else times[0]
+    column = _needed(rows, source, name, view)
+    if column.null_count:
+        row = column.is_null().index(pa.scalar(True)).as_py()
+        raise InvalidTime(
+            f"row {row} for {view.title} has no {name!r}: it is null", cure="give every row its event time"
+        )
+    try:
+        return to_utc_micros(column, f"column {name!r} of the rows for {view.title}")
+    except SourceDrift as error:
+        raise InvalidTime(error.message, cure=error.cure) from error
+
+
+def _created(rows: pa.Table, source: DataSource, view: FeatureView, now: int) -> Column | None:
+    import pyarrow as pa
+
+    name = source.created_timestamp_column
+    if not name:
+        return None
+    given = _find(rows, source, name)
+    if given is not None:
+        return to_utc_micros(given, f"column {name!r} of the rows for {view.title}")
+    return pa.array([now] * rows.num_rows, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+
+
+def _feature(rows: pa.Table, source: DataSource, name: str, declared: FeatureType, view: FeatureView) -> Column:
+    column = _needed(rows, source, name, view)
+    try:
+        return conform(column, declared, f"column {name!r} of the rows for {view.title}")
+    except SourceDrift as error:
+        raise RequestError(error.message, cure=error.cure) from error

@@ -1,0 +1,743 @@
+"""FeatureStore: the facade. Each method builds a plan and has it run; nothing is computed here.
+
+The road of a value, to read on: ``define/view.py`` (what it is) - ``plan/apply.py`` (what is registered) -
+``registry/`` (where that is kept) - for training ``plan/selection.py``, ``plan/training.py``, ``jobs/training.py``,
+``offline/`` - for serving ``plan/materialize.py``, ``jobs/materialize.py``, ``online/rows.py``, ``plan/lookup.py``,
+``jobs/lookup.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from likewise import backends
+from likewise.config import FILE_NAME, RepoConfig, load_config
+from likewise.core.errors import InvalidTime, RequestError
+from likewise.core.frames import to_table
+from likewise.core.time import Clock, from_micros, process_clock, to_micros
+from likewise.define.definition import Definition
+from likewise.define.entity import Entity
+from likewise.define.project import Project
+from likewise.define.service import FeatureService
+from likewise.define.source import DataSource, PushMode
+from likewise.define.transform import OnDemandFeatureView
+from likewise.define.view import FeatureView
+from likewise.define.windowed import StreamFeatureView
+from likewise.jobs.apply import Applied, commit, commit_partial, plan_on_head, settle_tables
+from likewise.jobs.datasets import SavedDataset, SaveRequest, all_saved, find_saved, save
+from likewise.jobs.functions import Functions
+from likewise.jobs.lookup import Lookup, Rows, past_layout
+from likewise.jobs.materialize import Crash, Done, Event, Kit, materialize, progress_of
+from likewise.jobs.spine import range_spine, read_spine, time_column, with_utc_times
+from likewise.jobs.training import RetrievalJob, Tools, definition_hashes
+from likewise.jobs.write import delete_online, write_offline, write_online
+from likewise.offline.base import OfflineEngine
+from likewise.online.base import OnlineStore
+from likewise.online.response import OnlineResponse
+from likewise.online.rows import Layout
+from likewise.plan.apply import ApplyPlan, ApplyRequest
+from likewise.plan.lookup import plan_lookup, table_name
+from likewise.plan.materialize import MaterializePlan, Progress, plan_incremental, plan_materialize
+from likewise.plan.scan import Location, is_computed
+from likewise.plan.selection import select
+from likewise.plan.training import SpineShape, plan_training
+from likewise.registry.base import Registry
+from likewise.registry.catalog import CatalogInfo
+from likewise.registry.crash import no_crash
+from likewise.registry.definitions import Definitions, read_definitions
+from likewise.registry.history import view_version
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Features = str | FeatureService | Sequence[str | FeatureService]
+"""What may be asked for: ``view:feature`` texts, names of views and services, services."""
+Time = datetime | str | int
+"""A time: a datetime (naive is UTC), ISO text, or microseconds since the epoch."""
+D = TypeVar("D", bound=Definition)
+MOST_LOOKUPS = 256
+"""How many different sets of features a store keeps ready."""
+
+
+class FeatureStore:
+    """A feature store: the definitions of one repo, its offline sources and its online store.
+
+    Args:
+        repo_path: the repo's folder, which holds ``feature_store.yaml``; the working folder by default.
+        config: the configuration, instead of the file.
+        fs_yaml_file: another file to read the configuration from.
+        clock: tells the time; the system's by default, or ``LIKEWISE_NOW``.
+        crash: called with the name of each point at which a materialization may be killed; for tests of faults.
+
+    Raises:
+        RepoNotFound: there is no ``feature_store.yaml``.
+        ConfigError: it says something that cannot be.
+
+    Example:
+        >>> from likewise.config import OnlineStoreConfig, RegistryConfig
+        >>> config = RepoConfig(
+        ...     project="demo",
+        ...     registry=RegistryConfig(registry_type="memory"),
+        ...     online_store=OnlineStoreConfig(type="memory"),
+        ... )
+        >>> FeatureStore(config=config)
+        FeatureStore(project='demo', catalog=0)
+    """
+
+    def __init__(
+        self,
+        repo_path: str | os.PathLike[str] | None = None,
+        config: RepoConfig | None = None,
+        fs_yaml_file: str | os.PathLike[str] | None = None,
+        *,
+        clock: Clock | None = None,
+        crash: Crash = no_crash,
+    ) -> None:
+        self.repo_path = Path(repo_path if repo_path is not None else ".").resolve()
+        file = Path(fs_yaml_file) if fs_yaml_file is not None else self.repo_path / FILE_NAME
+        if repo_path is None and fs_yaml_file is not None:
+            self.repo_path = file.resolve().parent
+        self.config = config if config is not None else load_config(file)
+        self.project = self.config.project
+        self.clock = clock if clock is not None else process_clock()
+        self._crash = crash
+        self._root = str(self.repo_path)
+        self._functions = Functions(self.repo_path)
+        self._lookups: dict[tuple[Any, ...], Lookup] = {}
+        self._definitions: Definitions | None = None
+        self._checked = 0.0
+
+    # ---- what it stands on
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Where the definitions and their history are kept."""
+        return backends.open_registry(self.config.registry, self._root)
+
+    @cached_property
+    def engine(self) -> OfflineEngine:
+        """What computes training sets."""
+        return backends.open_engine(self.config.offline_store, self._root)
+
+    @cached_property
+    def online_store(self) -> OnlineStore:
+        """Where the latest values are kept."""
+        return backends.open_online_store(self.config.online_store, self._root)
+
+    @property
+    def definitions(self) -> Definitions:
+        """The applied definitions; looked at anew when the registry's ``cache_ttl_seconds`` have passed."""
+        now = time.monotonic()
+        if self._definitions is None or now - self._checked > self.config.registry.cache_ttl_seconds:
+            self.refresh_registry()
+        assert self._definitions is not None
+        return self._definitions
+
+    def refresh_registry(self) -> None:
+        """Look for a newer catalog now."""
+        self._checked = time.monotonic()
+        number = self.registry.head(self.project)
+        if self._definitions is None or self._definitions.number != number:
+            self._definitions = read_definitions(self.registry.catalog(self.project))
+            self._lookups = {}
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        for name in ("registry", "engine", "online_store"):
+            opened = self.__dict__.pop(name, None)
+            if opened is not None:
+                opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- definitions
+
+    def plan(
+        self,
+        objects: Definition | Sequence[Definition] | None = None,
+        objects_to_delete: Sequence[Definition] | None = None,
+        *,
+        skip_source_validation: bool = False,
+    ) -> ApplyPlan:
+        """Return what :meth:`apply` would change, without changing it.
+
+        Args:
+            objects: as for :meth:`apply`.
+            objects_to_delete: as for :meth:`apply`.
+            skip_source_validation: do not look at the sources.
+
+        Raises:
+            RepoProblems: something is wrong; all of it is listed.
+        """
+        listed, deleted = _as_list(objects), _as_list(objects_to_delete)
+        if not listed and not deleted:
+            return self._plan(self._functions.repo_request(), skip_source_validation)
+        return self._plan(ApplyRequest(listed, partial=True, delete=deleted), skip_source_validation)
+
+    def apply(
+        self,
+        objects: Definition | Sequence[Definition] | None = None,
+        objects_to_delete: Sequence[Definition] | None = None,
+        partial: bool = True,
+        skip_feature_view_validation: bool = False,
+        no_promote: bool = False,
+        *,
+        skip_source_validation: bool = False,
+    ) -> Applied:
+        """Register definitions.
+
+        Without objects (or with an empty list), register what the repo's files define, and delete what they do not.
+        With objects, add and update those; nothing else is touched, unless ``partial=False``.
+
+        Args:
+            objects: definitions; None or empty for the repo's files.
+            objects_to_delete: definitions to delete as well.
+            partial: whether what is registered but not among the objects stays.
+            skip_feature_view_validation: accepted as Feast has it, and not used.
+            no_promote: accepted as Feast has it, and not used.
+            skip_source_validation: do not look at the sources; every type has to be declared then.
+
+        Raises:
+            RepoProblems: something is wrong; all of it is listed, and nothing was applied.
+            ApplyConflict: somebody else changed the same definition meanwhile; nothing was applied.
+        """
+        listed, deleted = _as_list(objects), _as_list(objects_to_delete)
+        if not listed and not deleted:
+            return self.commit(self._plan(self._functions.repo_request(), skip_source_validation))
+        self._functions.remember(listed)
+        request = ApplyRequest(listed, partial, deleted)
+        now = self.clock.now()
+        if not partial:
+            return self.commit(self._plan(request, skip_source_validation))
+        return self._settled(commit_partial(self.registry, lambda: self._plan(request, skip_source_validation), now))
+
+    def commit(self, plan: ApplyPlan) -> Applied:
+        """Apply a plan that :meth:`plan` made.
+
+        Raises:
+            ApplyConflict: somebody else applied since it was made; nothing was applied.
+        """
+        return self._settled(commit(self.registry, plan, self.clock.now()))
+
+    def _plan(self, request: ApplyRequest, skip_sources: bool) -> ApplyPlan:
+        return plan_on_head(self.registry, self.project, request, self._root, self._schema(skip_sources))
+
+    def _schema(self, skip: bool) -> Callable[[Location], pa.Schema | None]:
+        return (lambda location: None) if skip else self.engine.schema
+
+    def _settled(self, applied: Applied) -> Applied:
+        catalog = self.registry.catalog(self.project, applied.catalog)
+        if self.config.online_store.type in backends.ONLINE:
+            settle_tables(self.registry, self.online_store, catalog, applied.changes)
+        self.refresh_registry()
+        return applied
+
+    def history(self) -> list[CatalogInfo]:
+        """Return what is known of all catalogs, oldest first."""
+        return self.registry.history(self.project)
+
+    def rollback(self, number: int) -> Applied:
+        """Make the definitions of an older catalog the applied ones again, under a new number.
+
+        Args:
+            number: the older catalog's number.
+
+        Raises:
+            CatalogNotFound: the history has no such number.
+        """
+        from likewise.registry.diff import diff
+
+        before = self.registry.catalog(self.project)
+        catalog = self.registry.rollback(self.project, number, now=self.clock.now())
+        changes = diff(before.definitions(), catalog.definitions())
+        return self._settled(Applied(catalog.number, tuple(changes)))
+
+    def teardown(self) -> None:
+        """Delete all definitions and all online data of the project; sources and history stay."""
+        from likewise.jobs.apply import author
+
+        number = self.registry.head(self.project)
+        views = list(self.definitions.views)
+        self.registry.commit(self.project, number, [], message="teardown", author=author(), now=self.clock.now())
+        self.online_store.drop([table_name(self.project, view) for view in views])
+        for view in views:
+            self.registry.side.remove(self.project, "watermark", view, None)
+            self.registry.side.remove(self.project, "origin", view, None)
+        self.refresh_registry()
+
+    def delete_feature_view(self, name: str) -> None:
+        """Delete a feature view of any kind, and its online data."""
+        self.apply([], objects_to_delete=[self.definitions.any_view(name)])
+
+    def delete_feature_service(self, name: str) -> None:
+        """Delete a feature service."""
+        self.apply([], objects_to_delete=[self.definitions.service(name)])
+
+    def list_entities(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[Entity]:
+        """Return the entities, those with all the given tags."""
+        return _tagged(self.definitions.contents.entities, tags)
+
+    def list_data_sources(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[DataSource]:
+        """Return the data sources, those with all the given tags."""
+        return _tagged(self.definitions.contents.sources, tags)
+
+    def list_feature_views(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[FeatureView]:
+        """Return the feature views of all kinds but on-demand ones, those with all the given tags."""
+        return _tagged(self.definitions.contents.views, tags)
+
+    def list_batch_feature_views(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[FeatureView]:
+        """Return the views that are no stream views, those with all the given tags."""
+        views = self.definitions.contents.views
+        return _tagged([view for view in views if not isinstance(view, StreamFeatureView)], tags)
+
+    def list_stream_feature_views(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[StreamFeatureView]:
+        """Return the stream feature views, those with all the given tags."""
+        return _tagged([v for v in self.definitions.contents.views if isinstance(v, StreamFeatureView)], tags)
+
+    def list_on_demand_feature_views(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[OnDemandFeatureView]:
+        """Return the on-demand feature views, those with all the given tags."""
+        return _tagged(self.definitions.contents.on_demand, tags)
+
+    def list_all_feature_views(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[FeatureView | OnDemandFeatureView]:
+        """Return the views of all kinds, those with all the given tags."""
+        return [*self.list_feature_views(tags=tags), *self.list_on_demand_feature_views(tags=tags)]
+
+    def list_feature_services(self, tags: Mapping[str, str] | None = None) -> list[FeatureService]:
+        """Return the feature services, those with all the given tags."""
+        return _tagged(self.definitions.contents.services, tags)
+
+    def list_projects(self) -> list[Project]:
+        """Return the project's own description, if the repo gives one."""
+        return list(self.definitions.contents.projects) or [Project(self.project)]
+
+    def get_entity(self, name: str, allow_registry_cache: bool = False) -> Entity:
+        """Return an entity."""
+        return self.definitions.entity(name)
+
+    def get_data_source(self, name: str) -> DataSource:
+        """Return a data source."""
+        return self.definitions.source(name)
+
+    def get_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
+        """Return a feature view of any kind but an on-demand one."""
+        return self.definitions.view(name)
+
+    def get_stream_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
+        """Return a stream feature view."""
+        return self.definitions.view(name)
+
+    def get_on_demand_feature_view(self, name: str, allow_registry_cache: bool = False) -> OnDemandFeatureView:
+        """Return an on-demand feature view."""
+        return self.definitions.on_demand_view(name)
+
+    def get_feature_service(self, name: str, allow_cache: bool = False) -> FeatureService:
+        """Return a feature service."""
+        return self.definitions.service(name)
+
+    def get_project(self, name: str | None = None) -> Project:
+        """Return the project's own description."""
+        return self.list_projects()[0]
+
+    # ---- training
+
+    def get_historical_features(
+        self,
+        entity_df: object = None,
+        features: Features = (),
+        full_feature_names: bool = False,
+        start_date: Time | None = None,
+        end_date: Time | None = None,
+        filter_by_created_timestamp: bool = False,
+    ) -> RetrievalJob:
+        """Return a training set: the entity rows as they are, with features as of their times (S3, S8).
+
+        Args:
+            entity_df: rows with key columns and a column of times (``event_timestamp``, or the only one): a pandas or
+                polars frame, an Arrow table or stream, or an SQL query. None: every (key, event time) that the views
+                have from ``start_date`` to ``end_date``.
+            features: ``view:feature`` texts, names of views and services, services, in any mix.
+            full_feature_names: call features ``view__feature``.
+            start_date: without entity rows, the first event time; by default from the beginning.
+            end_date: without entity rows, the last event time; by default now.
+            filter_by_created_timestamp: a row counts only once it was created, too (S4).
+
+        Raises:
+            FeatureNotFound, FeatureViewNotFound: a name nobody has.
+            EntityKeyError: a key column is missing, or a key is of the wrong type.
+            SourceError: a source cannot be read as defined.
+        """
+        definitions = self.definitions
+        selection = select(definitions, features, full_feature_names, self._version)
+        if entity_df is None:
+            end = self.clock.now() if end_date is None else to_micros(end_date, "end_date")
+            start = None if start_date is None else to_micros(start_date, "start_date")
+            spine = range_spine(selection, self.engine, self._root, start, end)
+        elif start_date is not None or end_date is not None:
+            raise RequestError(
+                "both entity rows and dates were given", cure="give entity_df, or start_date and end_date"
+            )
+        else:
+            spine = read_spine(entity_df, self.engine)
+        at = time_column(spine)
+        spine = with_utc_times(spine, at)
+        shape = SpineShape(tuple(spine.column_names), at)
+        plan = plan_training(definitions, selection, shape, self._root, filter_by_created_timestamp)
+        names = [*(view.name for view in selection.views.values()), *selection.on_demand]
+        hashes = definition_hashes(names, self.registry.catalog(self.project, definitions.number).manifest)
+        tools = Tools(self.engine, self._functions.runner(definitions), definitions.on_demand, hashes)
+        return RetrievalJob(plan, spine, tools, full_feature_names)
+
+    def create_saved_dataset(
+        self,
+        from_: RetrievalJob,
+        name: str,
+        storage: object,
+        tags: Mapping[str, str] | None = None,
+        feature_service: FeatureService | None = None,
+        allow_overwrite: bool = False,
+    ) -> SavedDataset:
+        """Write a training set to a Parquet file, and remember what it was made from.
+
+        Args:
+            from_: the training set.
+            name: the name to save it under.
+            storage: a path relative to the repo, or ``SavedDatasetFileStorage(path=…)``.
+            tags: free labels.
+            feature_service: the service it is for.
+            allow_overwrite: whether a dataset or file of that name is replaced.
+        """
+        service = feature_service.name if feature_service is not None else ""
+        request = SaveRequest(from_, name, storage, dict(tags or {}), service, allow_overwrite)
+        return save(self.registry.side, request, self._root, self.clock.now())
+
+    def get_saved_dataset(self, name: str) -> SavedDataset:
+        """Return a saved dataset."""
+        return find_saved(self.registry.side, self.project, name)
+
+    def list_saved_datasets(
+        self, allow_cache: bool = False, tags: Mapping[str, str] | None = None
+    ) -> list[SavedDataset]:
+        """Return all saved datasets, those with all the given tags."""
+        wanted = (tags or {}).items()
+        return [saved for saved in all_saved(self.registry.side, self.project) if wanted <= (saved.tags or {}).items()]
+
+    def _version(self, name: str, version: int) -> FeatureView:
+        return view_version(self.registry, self.definitions, name, version)
+
+    # ---- materialization and writes
+
+    def materialize(
+        self,
+        start_date: Time,
+        end_date: Time,
+        feature_views: Sequence[str] | None = None,
+        disable_event_timestamp: bool = False,
+        full_feature_names: bool = False,
+        version: str | None = None,
+        force: bool = False,
+        run_async: bool = False,
+        *,
+        allow_future: bool = False,
+        report: Callable[[Event], None] | None = None,
+    ) -> list[Done]:
+        """Write the latest rows of a span of event times to the online store, newer ones only.
+
+        Args:
+            start_date: the first event time.
+            end_date: the last event time, included; not in the future, unless ``allow_future``.
+            feature_views: the views; by default all that are online and have a batch source.
+            disable_event_timestamp: accepted as Feast has it; everything up to now, whatever the dates.
+            full_feature_names: accepted as Feast has it, and not used.
+            version: accepted as Feast has it, and not used.
+            force: accepted as Feast has it, and not used.
+            run_async: accepted as Feast has it, and not used.
+            allow_future: whether the end may lie in the future.
+            report: is told how far it has come.
+
+        Raises:
+            InvalidTime: the end lies in the future, or before the start.
+            LeaseHeld: another run is at one of the views.
+            SourceError: a source cannot be read as defined.
+        """
+        start = to_micros("0001-01-01") if disable_event_timestamp else to_micros(start_date, "start_date")
+        end = self.clock.now() if disable_event_timestamp else self._end(end_date, allow_future)
+        plans = [
+            plan_materialize(self.project, view, self._root, start, end) for view in self._materializable(feature_views)
+        ]
+        return self._materialize(plans, report)
+
+    def materialize_incremental(
+        self,
+        end_date: Time,
+        feature_views: Sequence[str] | None = None,
+        full_feature_names: bool = False,
+        version: str | None = None,
+        force: bool = False,
+        run_async: bool = False,
+        *,
+        allow_future: bool = False,
+        report: Callable[[Event], None] | None = None,
+    ) -> list[Done]:
+        """Write what came since the last time to the online store.
+
+        The first time, that is the view's last ttl, or all history without one; then what lies after the last end,
+        less the view's lookback for late rows.
+
+        Args:
+            end_date: the last event time, included; not in the future, unless ``allow_future``.
+            feature_views: the views; by default all that are online and have a batch source.
+            full_feature_names: accepted as Feast has it, and not used.
+            version: accepted as Feast has it, and not used.
+            force: accepted as Feast has it, and not used.
+            run_async: accepted as Feast has it, and not used.
+            allow_future: whether the end may lie in the future.
+            report: is told how far it has come.
+
+        Raises:
+            InvalidTime: the end lies in the future.
+            LeaseHeld: another run is at one of the views.
+            SourceError: a source cannot be read as defined.
+        """
+        end = self._end(end_date, allow_future)
+        plans = []
+        for view in self._materializable(feature_views):
+            progress = Progress(*progress_of(self.registry.side, self.project, view.name))
+            plans.append(plan_incremental(self.project, view, self._root, progress, end))
+        return self._materialize(plans, report)
+
+    def _materialize(self, plans: Sequence[MaterializePlan], report: Callable[[Event], None] | None) -> list[Done]:
+        settings = self.config.materialization
+        kit = Kit(
+            self.registry.side,
+            self.engine,
+            self.online_store,
+            settings.chunk_rows,
+            settings.online_write_batch_size or 50_000,
+            settings.lease_seconds,
+            report or (lambda event: None),
+            self._crash,
+        )
+        return [materialize(plan, kit) for plan in plans]
+
+    def _materializable(self, names: Sequence[str] | None) -> list[FeatureView]:
+        if names is not None:
+            return [self.definitions.view(name) for name in ([names] if isinstance(names, str) else names)]
+        views = [view for view in self.definitions.views.values() if view.online and view.batch_source is not None]
+        left = [view.name for view in views if is_computed(view)]
+        if left:
+            warnings.warn(
+                f"not materialized, as this version does not compute windows and transformations: {', '.join(left)}",
+                UserWarning,
+                stacklevel=3,
+            )
+        return [view for view in views if not is_computed(view)]
+
+    def _end(self, given: Time, allow_future: bool) -> int:
+        end, now = to_micros(given, "end_date"), self.clock.now()
+        if end <= now or allow_future:
+            return end
+        if isinstance(given, datetime) and given.tzinfo is None and to_micros(given.astimezone()) <= now:
+            warnings.warn(  # datetime.now() east of Greenwich: Feast's tutorials write it, and mean now
+                f"end_date={given!r} is naive, so it is UTC, and in the future; as local time it is past, and "
+                "now is taken. Write datetime.now(timezone.utc).",
+                UserWarning,
+                stacklevel=3,
+            )
+            return now
+        raise InvalidTime(
+            f"end_date {from_micros(end).isoformat()} lies in the future; it is {from_micros(now).isoformat()}",
+            cure="give an end up to now, or allow_future=True (--allow-future)",
+        )
+
+    def push(
+        self,
+        push_source_name: str,
+        df: object,
+        allow_registry_cache: bool = True,
+        to: PushMode = PushMode.ONLINE,
+        transform_on_write: bool = True,
+    ) -> int:
+        """Write rows to all views that a push source feeds.
+
+        Args:
+            push_source_name: the push source.
+            df: rows with keys, event time and features.
+            allow_registry_cache: accepted as Feast has it, and not used.
+            to: online (by default), offline (adds a file to the batch source), or both.
+            transform_on_write: accepted as Feast has it, and not used.
+
+        Returns:
+            How many online records were written; older rows than what is stored are not.
+
+        Raises:
+            PushSourceNotFound: nobody has that name.
+            RequestError: a column is missing, or holds what does not fit; nothing was written.
+        """
+        source = self.definitions.push_source(push_source_name)
+        views = self.definitions.pushed_views(source.name)
+        if not views:
+            raise RequestError(f"{source.title} feeds no view", cure="apply a view with this source")
+        rows, now, written = to_table(df, "pushed rows"), self.clock.now(), 0
+        if to in (PushMode.OFFLINE, PushMode.ONLINE_AND_OFFLINE):
+            write_offline(self.engine, views[0], rows, self._root, now)
+        if to in (PushMode.ONLINE, PushMode.ONLINE_AND_OFFLINE):
+            for view in views:
+                written += write_online(self.online_store, self.project, view, rows, now)
+        return written
+
+    def write_to_online_store(
+        self,
+        feature_view_name: str,
+        df: object = None,
+        inputs: object = None,
+        allow_registry_cache: bool = True,
+        transform_on_write: bool = True,
+    ) -> int:
+        """Write rows of a view to the online store, each unless a newer one is there.
+
+        Args:
+            feature_view_name: the view.
+            df: rows with keys, event time and features.
+            inputs: the same, as a mapping of column to values or a list of dicts.
+            allow_registry_cache: accepted as Feast has it, and not used.
+            transform_on_write: accepted as Feast has it, and not used.
+
+        Returns:
+            How many were written.
+        """
+        view = self.definitions.view(feature_view_name)
+        rows = to_table(df if df is not None else inputs, "rows")
+        return write_online(self.online_store, self.project, view, rows, self.clock.now())
+
+    def write_to_offline_store(
+        self, feature_view_name: str, df: object, allow_registry_cache: bool = True, reorder_columns: bool = True
+    ) -> str:
+        """Add rows to the files of a view's batch source, as one new file, and return its path.
+
+        Args:
+            feature_view_name: the view.
+            df: rows with keys, event time and features.
+            allow_registry_cache: accepted as Feast has it, and not used.
+            reorder_columns: accepted as Feast has it; columns are found by name.
+        """
+        view = self.definitions.view(feature_view_name)
+        return write_offline(self.engine, view, to_table(df, "rows"), self._root, self.clock.now())
+
+    def delete_from_online_store(self, feature_view_name: str, entity_rows: object) -> int:
+        """Delete keys of a view from the online store.
+
+        Rows with an event time up to now do not come back by a materialization; newer ones do.
+
+        Args:
+            feature_view_name: the view.
+            entity_rows: the keys, as a list of dicts, a mapping of columns, or a frame.
+        """
+        view = self.definitions.view(feature_view_name)
+        rows = to_table(entity_rows, "entity rows")
+        return delete_online(self.online_store, self.project, view, rows, self.clock.now())
+
+    # ---- serving
+
+    def get_online_features(
+        self,
+        features: Features,
+        entity_rows: Rows,
+        full_feature_names: bool = False,
+        include_feature_view_version_metadata: bool = False,
+        *,
+        as_of: Time | None = None,
+    ) -> OnlineResponse:
+        """Return the features of some entities as they are now (S7).
+
+        Args:
+            features: ``view:feature`` texts, names of views and services, services, in any mix.
+            entity_rows: a dict of keys (and request values) for each row, or columns of them.
+            full_feature_names: call features ``view__feature``.
+            include_feature_view_version_metadata: accepted as Feast has it, and not used.
+            as_of: the time the answer is for; now by default. The store keeps one record a key, so a time before a
+                record's event time finds nothing.
+
+        Raises:
+            FeatureNotFound, FeatureViewNotFound: a name nobody has.
+            EntityKeyError: a key is missing, null or of the wrong type.
+            RequestDataMissing: a value that an on-demand view needs is missing.
+        """
+        definitions = self.definitions
+        asked = features if isinstance(features, str | FeatureService) else tuple(features)
+        lookup = self._lookups.get((asked, full_feature_names))
+        if lookup is None:
+            lookup = self._lookup(definitions, asked, full_feature_names)
+        return lookup.read(entity_rows, self.clock.now() if as_of is None else to_micros(as_of, "as_of"))
+
+    async def get_online_features_async(
+        self,
+        features: Features,
+        entity_rows: Rows,
+        full_feature_names: bool = False,
+        include_feature_view_version_metadata: bool = False,
+    ) -> OnlineResponse:
+        """Return what :meth:`get_online_features` returns, from a thread beside the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.get_online_features, features, entity_rows, full_feature_names)
+
+    def _lookup(
+        self, definitions: Definitions, asked: str | FeatureService | tuple[Any, ...], full_names: bool
+    ) -> Lookup:
+        listed = asked if isinstance(asked, str | FeatureService) else list(asked)
+        plan = plan_lookup(definitions, select(definitions, listed, full_names))
+        runner = self._functions.runner(definitions)
+        lookup = Lookup(plan, self.online_store, {step.view: runner(step.view) for step in plan.steps}, self._layout)
+        if len(self._lookups) >= MOST_LOOKUPS:
+            self._lookups = {}
+        self._lookups[asked, full_names] = lookup
+        return lookup
+
+    def _layout(self, view: str, identifier: int) -> Layout | None:
+        return past_layout(self.registry, self.project, view, identifier)
+
+    def __repr__(self) -> str:
+        return f"FeatureStore(project={self.project!r}, catalog={self.registry.head(self.project)})"
+
+    def _repr_html_(self) -> str:
+        contents = self.definitions.contents
+        counts = ", ".join(
+            f"{len(found)} {name}"
+            for name, found in (
+                ("entities", contents.entities),
+                ("feature views", contents.views),
+                ("on-demand feature views", contents.on_demand),
+                ("feature services", contents.services),
+            )
+        )
+        return f"<p><b>FeatureStore {self.project}</b>, catalog {self.definitions.number}: {counts}</p>"
+
+
+def _as_list(objects: Definition | Sequence[Definition] | None) -> list[Definition]:
+    if objects is None:
+        return []
+    return [objects] if isinstance(objects, Definition) else list(objects)
+
+
+def _tagged(definitions: Sequence[D], tags: Mapping[str, str] | None) -> list[D]:
+    wanted = (tags or {}).items()
+    return [definition for definition in definitions if wanted <= definition.tags.items()]
