@@ -1,0 +1,207 @@
+"""Commands that look at the whole catalog, and beside it: features, saved-datasets, projects, registry-dump."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from likewise.cli.command import Noun, pass_session, verb
+from likewise.cli.commands.definitions import TAGS, say_none
+from likewise.cli.output import iso, moment, print_json, print_list, print_pairs, print_table
+from likewise.cli.session import Session, parse_tags
+from likewise.core.time import from_micros
+
+if TYPE_CHECKING:
+    from likewise.define.field import Field
+    from likewise.define.transform import OnDemandFeatureView
+    from likewise.define.view import FeatureView
+    from likewise.jobs.datasets import SavedDataset
+
+# Features
+
+
+@verb(
+    "list",
+    ("likewise features list", "every feature of every view"),
+    ("likewise features list --tags team:fraud", "those of the views with a tag"),
+)
+@TAGS
+@pass_session
+def features_list(session: Session, tags: tuple[str, ...]) -> None:
+    """List every feature of every view."""
+    with session.open() as store:
+        views = store.list_all_feature_views(tags=parse_tags(tags))
+        rows = [(each.name, view.name, each.dtype.name, each.description) for view in views for each in view.features]
+        if session.json:
+            print_json([dict(zip(("feature", "view", "type", "description"), row, strict=True)) for row in rows])
+        elif not rows:
+            say_none(session, store, "features")
+        else:
+            print_list(["FEATURE", "VIEW", "TYPE", "DESCRIPTION"], rows)
+
+
+@verb("describe", ("likewise features describe conv_rate", "which views have a feature of this name"))
+@click.argument("name")
+@pass_session
+def features_describe(session: Session, name: str) -> None:
+    """Describe the feature with this NAME, in every view that has it; view:feature means one."""
+    from likewise.core.errors import FeatureNotFound
+    from likewise.core.names import near_misses
+
+    wanted_view, _, wanted = name.rpartition(":")
+    with session.open() as store:
+        everything = [(view, each) for view in store.list_all_feature_views() for each in view.features]
+        found = [pair for pair in everything if pair[1].name == wanted and wanted_view in ("", pair[0].name)]
+        if not found:
+            cure = near_misses(wanted, [each.name for _, each in everything])
+            raise FeatureNotFound(f"there is no feature {name!r}", cure=cure)
+        if session.json:
+            print_json([_feature_data(view, each) for view, each in found])
+            return
+        for view, each in found:
+            click.echo(f"{click.style('feature', bold=True)} {view.name}:{each.name}")
+            print_pairs([pair for pair in _feature_data(view, each).items() if pair[0] not in ("feature", "view")])
+
+
+def _feature_data(view: FeatureView | OnDemandFeatureView, each: Field) -> dict[str, Any]:
+    words = {"description": each.description, "tags": each.tags}
+    shown = {label: value for label, value in words.items() if value}
+    facts = {"feature": each.name, "view": view.name, "type": each.dtype.name}
+    return {**facts, "entities": ", ".join(view.entities), **shown}
+
+
+# Saved datasets and projects
+
+
+@verb("list", ("likewise saved-datasets list", "all training sets that were saved"))
+@TAGS
+@pass_session
+def datasets_list(session: Session, tags: tuple[str, ...]) -> None:
+    """List the saved training sets."""
+    with session.open() as store:
+        found = store.list_saved_datasets(tags=parse_tags(tags))
+        if session.json:
+            print_json([_dataset_data(each) for each in found])
+        elif not found:
+            session.say("There are no saved datasets.")
+        else:
+            print_table(
+                ["NAME", "ROWS", "FEATURES", "CATALOG", "CREATED", "PATH"],
+                [(d.name, d.rows, len(d.features), d.catalog, moment(d.created), d.path) for d in found],
+                right=["ROWS", "FEATURES", "CATALOG"],
+            )
+
+
+@verb("describe", ("likewise saved-datasets describe march", "what it holds, and what it was made from"))
+@click.argument("name")
+@pass_session
+def datasets_describe(session: Session, name: str) -> None:
+    """Describe the saved training set with this NAME: what it holds, and what it was made from."""
+    with session.open() as store:
+        data = _dataset_data(store.get_saved_dataset(name))
+    if session.json:
+        print_json(data)
+        return
+    click.echo(f"{click.style('saved dataset', bold=True)} {name}")
+    print_pairs([(label.replace("_", " "), value) for label, value in data.items() if label != "name"])
+
+
+def _dataset_data(dataset: SavedDataset) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(dataset), "created": iso(from_micros(dataset.created))}
+
+
+@verb("list", ("likewise projects list", "all projects of the repo's registry"))
+@pass_session
+def projects_list(session: Session) -> None:
+    """List the projects of the registry."""
+    with session.open() as store:
+        names = store.registry.projects()
+        rows = [(name, store.registry.head(name), name == store.project) for name in names]
+    if session.json:
+        print_json([dict(zip(("name", "catalog", "current"), row, strict=True)) for row in rows])
+    elif not rows:
+        session.say("Nothing was applied yet; run 'likewise apply'.")
+    else:
+        shown = [(name, catalog, "this repo's" if current else "") for name, catalog, current in rows]
+        print_table(["NAME", "CATALOG", ""], shown, right=["CATALOG"])
+
+
+@verb("describe", ("likewise projects describe payments", "what the project holds"))
+@click.argument("name", required=False)
+@pass_session
+def projects_describe(session: Session, name: str | None) -> None:
+    """Describe the project with this NAME; by default the repo's own."""
+    from likewise.core.errors import NotFound
+    from likewise.core.names import near_misses
+
+    with session.open() as store:
+        wanted, known = name or store.project, store.registry.projects()
+        if wanted not in (*known, store.project):
+            raise NotFound(f"there is no project {wanted!r} in the registry", cure=near_misses(wanted, known))
+        catalog = store.registry.catalog(wanted)
+        own = catalog.find("project", wanted) or {"name": wanted}
+    counts = {kind: len(catalog.names(kind)) for kind in dict.fromkeys(kind for kind, _ in catalog.manifest)}
+    if session.json:
+        print_json({**own, "catalog": catalog.number, "definitions": counts})
+        return
+    click.echo(f"{click.style('project', bold=True)} {wanted}")
+    words = [(label, value) for label, value in own.items() if label not in ("kind", "name")]
+    held = [(kind.replace("_", " "), count) for kind, count in counts.items() if kind != "project"]
+    print_pairs([*words, ("catalog", catalog.number), *held])
+
+
+@verb("current_project", ("likewise projects current_project", "the repo's own project"))
+@pass_session
+def current_project(session: Session) -> None:
+    """Print the name of the repo's own project."""
+    from likewise.config import load_config
+
+    name = load_config(session.config_file()).project
+    if session.json:
+        print_json({"name": name})
+    else:
+        click.echo(name)
+
+
+# The whole catalog
+
+
+@verb(
+    "registry-dump",
+    ("likewise registry-dump > catalog.json", "all applied definitions as JSON"),
+    ("likewise registry-dump --catalog 3", "those of an older catalog"),
+)
+@click.option("--catalog", type=click.IntRange(min=0), help="The catalog's number; the newest by default.")
+@pass_session
+def registry_dump(session: Session, catalog: int | None) -> None:
+    """Print all definitions of a catalog as JSON."""
+    with session.open() as store:
+        found = store.registry.catalog(store.project, catalog)
+    info = found.info
+    print_json(
+        {
+            "project": info.project,
+            "catalog": info.number,
+            "created": iso(from_micros(info.created)) if info.number else None,
+            "author": info.author,
+            "message": info.message,
+            "seal": info.seal,
+            "definitions": found.definitions(),
+        }
+    )
+
+
+COMMANDS: Mapping[str, click.Command] = {
+    "features": Noun("features", help="List features, or describe one.", commands=[features_list, features_describe]),
+    "saved-datasets": Noun(
+        "saved-datasets", help="List saved training sets, or describe one.", commands=[datasets_list, datasets_describe]
+    ),
+    "projects": Noun(
+        "projects", help="List projects, or describe one.", commands=[projects_list, projects_describe, current_project]
+    ),
+    "registry-dump": registry_dump,
+}

@@ -1,0 +1,121 @@
+"""Exits: how a command ends: its exit code, and what an error says on the way out.
+
+Errors of Likewise are told in one line, without a traceback; so is what nobody expected, with the way to see more.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import traceback
+from collections.abc import Mapping
+
+import click
+
+from likewise.core.errors import LikewiseError
+
+
+class ExitCode(enum.IntEnum):
+    """What the exit code of a command says."""
+
+    OK = 0
+    FAILED = 1
+    DIFFERENT = 2
+    UNCONFIRMED = 3
+    USAGE = 64
+    UNEXPECTED = 70
+    TRY_AGAIN = 75
+    INTERRUPTED = 130
+    UNREAD = 141
+
+
+MEANINGS: Mapping[ExitCode, str] = {
+    ExitCode.OK: "done; for plan: no differences",
+    ExitCode.FAILED: "failed or refused: the message says what is wrong, where, and the cure",
+    ExitCode.DIFFERENT: "plan: there are differences",
+    ExitCode.UNCONFIRMED: "not confirmed: it would delete, and nobody said yes; nothing was changed",
+    ExitCode.USAGE: "the command line is wrong: an unknown command or option, a missing argument",
+    ExitCode.UNEXPECTED: "an error nobody expected; --debug shows where",
+    ExitCode.TRY_AGAIN: "another run was faster or is still at work: try again",
+    ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
+    ExitCode.UNREAD: "whoever read the output went away",
+}
+"""Each exit code in words, for help and the reference page. ``likewise run`` has the codes of the program it runs."""
+
+
+class NotConfirmed(LikewiseError):
+    """A command that deletes was not told to go on; nothing was changed."""
+
+
+class Unread(Exception):
+    """Whoever read the standard output went away."""
+
+
+def code_of(error: BaseException) -> ExitCode:
+    """Return the exit code for an error.
+
+    Example:
+        >>> code_of(NotConfirmed("it would delete")).value
+        3
+    """
+    match error:
+        case Unread():
+            return ExitCode.UNREAD
+        case click.Abort():
+            return ExitCode.INTERRUPTED
+        case NotConfirmed():
+            return ExitCode.UNCONFIRMED
+        case LikewiseError(transient=True):
+            return ExitCode.TRY_AGAIN
+        case LikewiseError():
+            return ExitCode.FAILED
+        case click.UsageError():
+            return ExitCode.USAGE
+        case click.ClickException() | OSError():
+            return ExitCode.FAILED
+    return ExitCode.UNEXPECTED
+
+
+def tell(error: BaseException, debug: bool) -> None:
+    """Say on standard error what ended a command.
+
+    Args:
+        error: what ended it.
+        debug: whether to show the traceback as well.
+    """
+    if isinstance(error, Unread):
+        return
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return
+    if debug:
+        click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
+    elif code_of(error) is ExitCode.UNEXPECTED:
+        logging.getLogger("likewise").debug("unexpected error", exc_info=error)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {_words(error)}", err=True)
+
+
+def _words(error: BaseException) -> str:
+    match error:
+        case click.Abort():
+            return "interrupted"
+        case LikewiseError():
+            return str(error)
+        case click.UsageError():
+            return _usage_words(error)
+        case click.ClickException():
+            return error.format_message()
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            return f"{where}{error.strerror or error}"
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    return f"{said}. Nobody expected this; run it again with --debug to see where it happens, and report it"
+
+
+def _usage_words(error: click.UsageError) -> str:
+    what = error.format_message()
+    what = what[:1].lower() + what[1:].rstrip(".")
+    if error.ctx is None:
+        return what
+    end = "" if what.endswith("?") else "."
+    return f"{what}{end} See '{error.ctx.command_path} --help'"
