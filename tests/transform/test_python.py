@@ -149,7 +149,9 @@ def test_an_answer_of_the_wrong_shape_is_refused_by_name(runner, arrow, answer, 
 
 
 @pytest.mark.parametrize(
-    ("declared", "answer", "taken"), [(Array(Int64), [1], [1]), (Set(String), {"b", "a"}, {"a", "b"})], ids=str
+    ("declared", "answer", "taken"),
+    [(Array(Int64), [1], [1]), (Set(String), {"b", "a"}, {"a", "b"})],
+    ids=["list", "set"],
 )
 def test_a_singleton_returns_a_list_where_one_is_declared(runner, declared, answer, taken):
     """For a declared list or set, a singleton's value is a list or a set."""
@@ -167,3 +169,19 @@ def test_a_lambda_and_a_wrapped_function_are_named_too(runner):
     fails = lambda columns: {"out": columns["b"]}  # noqa: E731
     error = failure(runner(fails, {"a": Int64}, {"out": Int64}, "python"), {"a": [1]}, 1)
     assert f"{place_of(fails)} raised KeyError: 'b'" in str(error)
+
+
+@pytest.mark.parametrize(("declared", "rows"), [(Int64, [1, 2]), (Array(Int64), [[1], [2]])], ids=str)
+def test_a_singleton_may_return_the_same_dict_again(runner, declared, rows):
+    """A function that fills one dict over and over gives each row its own values."""
+    out = {"out": [0]}
+
+    def refill(row):
+        if declared is Int64:
+            out["out"] = row["a"]
+        else:
+            out["out"][0] = row["a"]
+        return out
+
+    run = runner(refill, {"a": Int64}, {"out": declared}, "python", True)
+    assert run.run_lists({"a": [1, 2]}, 2) == {"out": rows}

@@ -225,7 +225,8 @@ class FeastFinder(Loader):
 
 
 _FINDER = FeastFinder()
-_LOCK = threading.RLock()
+IMPORTING = threading.RLock()
+"""Held while the modules of this process are rearranged, by the alias and by the loading of repos."""
 _modules: dict[str, ModuleType] = {}
 _installed = False
 
@@ -233,7 +234,7 @@ _installed = False
 def install() -> None:
     """Make ``feast`` mean Likewise in this process, from here on."""
     global _installed
-    with _LOCK:
+    with IMPORTING:
         if not _installed:
             _installed = True
             _put_in_place()
@@ -250,7 +251,7 @@ def feast_alias() -> Iterator[None]:
         >>> Float32
         Float32
     """
-    with _LOCK:
+    with IMPORTING:
         if _FINDER in sys.meta_path:
             yield
             return

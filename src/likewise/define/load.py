@@ -13,7 +13,6 @@ import importlib.machinery
 import importlib.util
 import linecache
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,12 +22,11 @@ from types import CodeType, ModuleType
 
 from likewise.core.errors import InvalidDefinition, LikewiseError, Problem, RepoNotFound
 from likewise.define.definition import Definition
-from likewise.define.feast import FEAST, Loader, feast_alias
+from likewise.define.feast import FEAST, IMPORTING, Loader, feast_alias
 from likewise.define.function import UserFunction
 from likewise.define.repo_files import OURS, RepoFile, Skipped, read_repo
 from likewise.define.transform import OnDemandFeatureView
 
-_LOCK = threading.RLock()
 _loading: set[Path] = set()
 
 
@@ -69,7 +67,7 @@ def load_repo(root: Path) -> LoadedRepo:
     root = Path(root).absolute()
     if not root.is_dir():
         raise RepoNotFound(f"there is no folder {str(root)!r}", cure="give the folder that holds feature_store.yaml")
-    with _LOCK, _once(root):
+    with IMPORTING, _once(root):
         found = read_repo(root)
         for file in found.files:
             linecache.cache.pop(str(file.path), None)  # its text may have changed within the clock's tick
@@ -148,7 +146,7 @@ class RepoModules:
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         """Put the repo's modules in the place of the program's modules of the same names."""
-        with _LOCK, feast_alias():
+        with IMPORTING, feast_alias():
             if self._inside:
                 yield
                 return

@@ -73,19 +73,34 @@ class DataSource(Definition):
 
 
 class ParquetFormat:
-    """Feast's marker for Parquet files."""
+    """Marks a file source of Parquet files, as in Feast.
+
+    Example:
+        >>> FileSource(path="rows.data", file_format=ParquetFormat()).file_format
+        'parquet'
+    """
 
     name = "parquet"
 
 
 class CsvFormat:
-    """Marks a file source of comma-separated values with a header line."""
+    """Marks a file source of comma-separated values with a header line.
+
+    Example:
+        >>> FileSource(path="rows.data", file_format=CsvFormat()).file_format
+        'csv'
+    """
 
     name = "csv"
 
 
 class JsonLinesFormat:
-    """Marks a file source of one JSON object a line."""
+    """Marks a file source of one JSON object a line.
+
+    Example:
+        >>> FileSource(path="rows.data", file_format=JsonLinesFormat()).file_format
+        'jsonl'
+    """
 
     name = "jsonl"
 
@@ -271,7 +286,12 @@ class RequestSource(DataSource):
 
 
 class PushMode(enum.Enum):
-    """Where pushed rows go."""
+    """Where pushed rows go.
+
+    Example:
+        >>> PushMode.ONLINE_AND_OFFLINE.value
+        3
+    """
 
     ONLINE = 1
     OFFLINE = 2

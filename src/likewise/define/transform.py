@@ -36,6 +36,15 @@ class OnDemandFeatureView(Definition):
         description: what it is, for people.
         tags: free labels, text to text.
         owner: who answers for it.
+
+    Example:
+        >>> from likewise.core.types import Float64
+        >>> payment = RequestSource("payment", [Field("amount", Float64)])
+        >>> def doubled(inputs):
+        ...     return {"twice": [2 * amount for amount in inputs["amount"]]}
+        >>> view = OnDemandFeatureView("doubled", [payment], [Field("twice", Float64)], doubled, "python")
+        >>> view({"amount": [2.5]})
+        {'twice': [5.0]}
     """
 
     kind = "on_demand_feature_view"
@@ -146,6 +155,15 @@ def on_demand_feature_view(
         tags: free labels, text to text.
         owner: who answers for it.
         more: the other arguments of :class:`OnDemandFeatureView`.
+
+    Example:
+        >>> from likewise.core.types import Float64
+        >>> payment = RequestSource("payment", [Field("amount", Float64)])
+        >>> @on_demand_feature_view(sources=[payment], schema=[Field("twice", Float64)], mode="python")
+        ... def doubled(inputs):
+        ...     return {"twice": [2 * amount for amount in inputs["amount"]]}
+        >>> doubled.name, [field.name for field in doubled.features]
+        ('doubled', ['twice'])
     """
     if more.pop("explode", False):
         raise InvalidDefinition("explode=True is not computed", cure="return one row for each row given")

@@ -39,6 +39,13 @@ class BatchFeatureView(WindowedView):
         udf: its transformation; None when there is none.
         mode: how the transformation is written; one of ``python``, ``pandas``, ``polars``, ``sql``, ``spark`` …
         more: the other arguments of :class:`FeatureView`.
+
+    Example:
+        >>> from likewise.define.source import FileSource
+        >>> payments = FileSource(path="payments.parquet", timestamp_field="at")
+        >>> week = Aggregation("amount", "sum", timedelta(days=7), name="spent_7d")
+        >>> BatchFeatureView("spending", payments, entities=["card"], aggregations=[week]).windows()[0].feature
+        'spent_7d'
     """
 
     kind = "batch_feature_view"
@@ -100,6 +107,13 @@ class StreamFeatureView(BatchFeatureView):
         ttl: for how long a value counts after its event time; None or 0 is without limit.
         online: whether it is served.
         more: the other arguments of :class:`BatchFeatureView`.
+
+    Example:
+        >>> from likewise.define.source import PushSource
+        >>> hour = Aggregation("amount", "count", timedelta(hours=1))
+        >>> events = PushSource("payments", timestamp_field="at")
+        >>> StreamFeatureView("hourly", events, entities=["card"], aggregations=[hour]).windows()[0].feature
+        'count_amount_3600s'
     """
 
     kind = "stream_feature_view"
@@ -129,6 +143,14 @@ def batch_feature_view(
         offline: whether pushed rows may go to its batch source.
         description: what it is; the function's docstring by default.
         more: the other arguments of :class:`BatchFeatureView`.
+
+    Example:
+        >>> from likewise.define.source import FileSource
+        >>> @batch_feature_view(source=FileSource(path="raw.parquet", timestamp_field="at"), mode="pandas")
+        ... def cleaned(df):
+        ...     return df.dropna()
+        >>> cleaned.name, cleaned.mode
+        ('cleaned', 'pandas')
     """
 
     def decorate(function: Callable[..., Any]) -> BatchFeatureView:
@@ -150,6 +172,14 @@ def stream_feature_view(
         description: what it is; the function's docstring by default.
         mode: how the function is written.
         more: the other arguments of :class:`StreamFeatureView`.
+
+    Example:
+        >>> from likewise.define.source import PushSource
+        >>> @stream_feature_view(source=PushSource("clicks", timestamp_field="at"), mode="pandas")
+        ... def clicks(df):
+        ...     return df
+        >>> clicks.name
+        'clicks'
     """
 
     def decorate(function: Callable[..., Any]) -> StreamFeatureView:

@@ -36,9 +36,8 @@ class PandasFrames(FrameMode):
     def __init__(self, call: UserCall) -> None:
         super().__init__(call)
         self._whole = {column.name: _maker(column) for column in call.inputs}
-        self._nullable = tuple(column.name for column in call.inputs if column.type.name in _MASKED)
-        masked = {column.name: _masked(column) for column in call.inputs if column.name in self._nullable}
-        self._holed = self._whole | masked
+        self._nullable = {column.name: column for column in call.inputs if column.type.name in _MASKED}
+        self._holed = self._whole | {name: _masked(column) for name, column in self._nullable.items()}
         self._takers = tuple((column, _Returned(column).arrow) for column in call.outputs)
 
     def run_arrow(self, columns: Mapping[str, pa.Array], rows: int) -> dict[str, pa.Array]:
@@ -46,10 +45,11 @@ class PandasFrames(FrameMode):
         lacking = [name for name in self._nullable if columns[name].null_count]
         if not lacking:
             return self._frame(columns, self._whole, range(rows))
+        hint = _hint(lacking, self._nullable[lacking[0]])
         holes = np.logical_or.reduce([columns[name].is_null().to_numpy(zero_copy_only=False) for name in lacking])
         if holes.all():
-            return self._frame(columns, self._holed, range(rows), _hint(lacking))
-        return self._apart(columns, holes, _hint(lacking))
+            return self._frame(columns, self._holed, range(rows), hint)
+        return self._apart(columns, holes, hint)
 
     def _apart(self, columns: Mapping[str, pa.Array], holes: np.ndarray[Any, Any], hint: str) -> dict[str, pa.Array]:
         parts = [np.flatnonzero(~holes), np.flatnonzero(holes)]
@@ -77,11 +77,12 @@ class PandasFrames(FrameMode):
         return {column.name: call.taken(take, answer[column.name], column, rows) for column, take in self._takers}
 
 
-def _hint(lacking: Sequence[str]) -> str:
+def _hint(lacking: Sequence[str], first: Column) -> str:
     names = ", ".join(map(repr, lacking))
+    nothing = "False" if first.type.family is Family.BOOL else "0"
     return (
         f"rows that lack an integer or a bool ({names}) come with NA, in dtypes Int64, Int32 and boolean, "
-        f"in a call of their own; fill them first: frame[{lacking[0]!r}].fillna(0)"
+        f"in a call of their own; fill them first: frame[{lacking[0]!r}].fillna({nothing})"
     )
 
 

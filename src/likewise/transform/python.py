@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from likewise.core.types import Family
+from likewise.transform.call import UserCall
 from likewise.transform.column import Column
 from likewise.transform.mode import ListMode
 from likewise.transform.values import array_items
 
 _NESTED = (Family.LIST, Family.SET)
+_HOLDING = (*_NESTED, Family.MAP, Family.STRUCT)
 
 
 class PythonLists(ListMode):
@@ -46,14 +49,19 @@ class PythonLists(ListMode):
 class PythonSingleton(ListMode):
     """Calls a function once for each row: a value for each column."""
 
+    def __init__(self, call: UserCall) -> None:
+        super().__init__(call)
+        nested = any(column.type.family in _HOLDING for column in call.outputs)
+        self._kept = copy.deepcopy if nested else copy.copy  # for a function may return the same dict again and again
+
     # Hot: once per online read, the loop once per row.
     def run_lists(self, columns: Mapping[str, list[Any]], rows: int) -> dict[str, list[Any]]:
         """Compute from lists, row by row."""
-        call, function = self.call, self.call.function
+        call, function, kept = self.call, self.call.function, self._kept
         answers: list[Any] = []
         try:
             for row in zip(*columns.values(), strict=True) if columns else ((),) * rows:
-                answers.append(function(dict(zip(columns, row, strict=True))))
+                answers.append(kept(function(dict(zip(columns, row, strict=True)))))
         except Exception as error:  # whatever a user's function raises
             raise call.raised(error, at=f" for row {len(answers)}") from error
         self._check(answers)
