@@ -1,4 +1,8 @@
 import json
+import re
+import shlex
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -6,9 +10,11 @@ import jsonschema
 import pandas as pd
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from likewise import FeatureStore, FixedClock
 from likewise.cli.init import FOLDER, SCHEMA_FILE, TEMPLATES, create_repo, find_template, project_name
+from likewise.cli.root import cli
 from likewise.config import load_config
 from likewise.core.errors import InvalidName, RequestError
 from run_docs import run_page
@@ -65,14 +71,44 @@ def test_a_repo_applies_trains_materializes_and_serves(name, tmp_path):
     assert {name: online[name][0] for name in features} == expected
 
 
+def commands_of(readme):
+    """Return the commands of ``likewise`` in a README, each as its arguments."""
+    lines = re.sub(r"\\\n", " ", "".join(re.findall(r"```shell\n(.*?)```", readme, re.DOTALL)))
+    lines = re.sub(r"\$\(date [^)]*\)", datetime.now(UTC).isoformat(), lines)
+    return [shlex.split(line)[1:] for line in lines.splitlines() if line.startswith("likewise ")]
+
+
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_the_readme_of_a_repo_runs_as_written(name, tmp_path):
+def test_the_readme_of_a_repo_runs_as_written(name, tmp_path, monkeypatch):
     """Every command and every line of Python in a template's README works, in order."""
     repo = tmp_path / "repo"
     create_repo(repo, name, "shop")
+    monkeypatch.chdir(repo)
+    commands = commands_of((repo / "README.md").read_text())
+    assert [arguments[0] for arguments in commands[:3]] == ["apply", "materialize-incremental", "get-online-features"]
+    for arguments in commands:
+        done = CliRunner().invoke(cli, arguments)
+        assert done.exit_code == 0, f"{arguments}: {done.output}"
+    assert run_page(repo / "README.md", repo) >= 1
+
+
+def test_the_readme_of_the_minimal_repo_runs_in_a_shell(tmp_path):
+    """What the README shows can be copied into a terminal."""
+    repo = tmp_path / "repo"
+    create_repo(repo, "minimal", "shop")
     readme = repo / "README.md"
     readme.write_text(readme.read_text().replace("```shell\n", "```shell run\n"))
-    assert run_page(readme, repo) >= 2
+    assert run_page(readme, repo) == 2
+
+
+def test_the_tests_of_the_churn_repo_pass(tmp_path):
+    """The template that comes with tests shows how features are tested, and they pass."""
+    create_repo(tmp_path / "repo", "churn", "shop")
+    with FeatureStore(tmp_path / "repo") as store:
+        store.apply()
+    command = [sys.executable, "-m", "pytest", "-q", "tests"]
+    done = subprocess.run(command, cwd=tmp_path / "repo", capture_output=True, text=True, check=False)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

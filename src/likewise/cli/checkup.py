@@ -202,13 +202,18 @@ def _problems(act: Callable[[], object]) -> list[tuple[str, str]]:
 def check_online_store(store: FeatureStore) -> Iterator[Finding]:
     """Check that the online store opens, and which views have values in it."""
     from likewise.plan.lookup import table_name
+    from likewise.registry.watermarks import all_watermarks
 
-    online = [view for view in store.definitions.contents.views if view.online]
-    tables = {view.name: table_name(store.project, view.name) for view in online}
+    online = [view.name for view in store.definitions.contents.views if view.online]
+    tables = {view: table_name(store.project, view) for view in online}
     empty = [view for view, table in tables.items() if not store.online_store.scan(table, limit=1)]
-    filled = f"{len(online) - len(empty)} of {len(online)} online views have values"
-    what = f"{store.config.online_store.type} opens; {filled}"
-    if empty:
+    marks = all_watermarks(store.registry.side, store.project)
+    lost = [view for view in empty if view in marks and marks[view].end is not None]
+    what = f"{store.config.online_store.type} opens; {len(online) - len(empty)} of {len(online)} online views have values"
+    if lost:
+        cure = f"run 'likewise materialize --disable-event-timestamp -v {' -v '.join(lost)}'"
+        yield Finding("online store", "warning", f"{what}; {', '.join(lost)} had a materialization and have none", cure)
+    elif empty:
         yield Finding("online store", "warning", f"{what}, not {', '.join(empty)}", MATERIALIZE)
     else:
         yield Finding("online store", "ok", what)

@@ -57,6 +57,10 @@ class Verb(Page):
 class Noun(Page, click.Group):
     """Commands about one kind of thing: ``likewise entities list``."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, in the order in which they were added."""
+        return list(self.commands)
+
 
 def verb(name: str, *examples: tuple[str, str], **more: Any) -> Callable[[Callable[..., None]], Verb]:
     """Turn a function into a command.

@@ -48,13 +48,13 @@ class Fitted:
     model: FraudModel
     """The model itself."""
     learned: int
-    """As in the outcome."""
+    """Payments that it learned from."""
     judged: int
-    """As in the outcome."""
+    """Later payments that it was judged by."""
     auc: float
-    """As in the outcome."""
+    """Area under the ROC curve on the later ones."""
     average_precision: float
-    """As in the outcome."""
+    """Average precision on the later ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def run_demo(
         seed: any whole number from 0; the same size and seed give the same world and the same model.
         folder: where the feature repo goes, and stays; None is a temporary folder that is removed.
         echo: prints a line.
-        bars: whether bars show how far a step has come; None if standard output is a terminal.
+        bars: whether bars show how far a step has come; None if standard error, where they are drawn, is a terminal.
 
     Raises:
         BackendMissing: scikit-learn is not installed.
@@ -103,23 +103,22 @@ def run_demo(
     if size < SMALLEST:
         raise RequestError(f"a world of {size} payments has too little fraud", cure=f"ask for at least {SMALLEST:,}")
     echo("Card payments, from raw data to fraud scores: what you train on, likewise you serve.")
-    show = Show(echo, sys.stdout.isatty() if bars is None else bars)
+    show = Show(echo, sys.stderr.isatty() if bars is None else bars)
     with _place(folder) as repo:
         world = _make_world(show, repo, size, seed)
-        store = _apply(show, repo)
-        training = _training_set(show, store, world)
-        fitted = _fit(show, training, world)
-        now = world.end - timedelta(hours=12)
-        _materialize(show, store, world, now)
-        incoming = _incoming(world, now)
-        answer = _serve(show, store, fitted.model, incoming, now)
-        compared = _check(show, store, incoming, answer, now)
-        compared += _push(show, store, incoming)
+        with _apply(show, repo) as store:
+            fitted = _fit(show, _training_set(show, store, world), world)
+            now = world.end - timedelta(hours=12)
+            _materialize(show, store, world, now)
+            incoming = _incoming(world, now)
+            answer = _serve(show, store, fitted.model, incoming, now)
+            compared = _check(show, store, incoming, answer, now)
+            compared += _push(show, store, incoming)
     seconds = time.monotonic() - began
     echo(f"offline = online: {compared:,} values compared, 0 differ")
     echo(f"All of it took {seconds:.1f} s.")
     if folder is not None:
-        echo(f"The feature repo stays: cd {folder}, then 'likewise feature-views list'; its README.md says more.")
+        echo(f"The feature repo stays; its README.md says more: {folder}")
     return Outcome(world, fitted.learned, fitted.judged, fitted.auc, fitted.average_precision, compared, seconds)
 
 
@@ -175,10 +174,11 @@ class Show:
         if not self._bars:
             yield lambda share: None
             return
+        from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         columns = (SpinnerColumn(), TextColumn(f"{self._steps}. {name:<13}"), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, transient=True) as progress:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("", total=None)
             yield lambda share: progress.update(task, total=1.0, completed=share)
 

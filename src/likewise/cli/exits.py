@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import os
 import traceback
 from collections.abc import Mapping
 
@@ -89,10 +90,15 @@ def tell(error: BaseException, debug: bool) -> None:
         click.echo(error.format_message(), err=True)
         return
     if debug:
-        click.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
+        click.echo("".join(traceback.format_exception(error)).rstrip(), err=True, color=False)
     elif code_of(error) is ExitCode.UNEXPECTED:
         logging.getLogger("likewise").debug("unexpected error", exc_info=error)
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {_words(error)}", err=True)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {_words(error)}", err=True, color=colours())
+
+
+def colours() -> bool | None:
+    """Return whether output has colours: False if ``NO_COLOR`` asks for none, else None, which is on a terminal."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def _words(error: BaseException) -> str:
@@ -114,7 +120,7 @@ def _words(error: BaseException) -> str:
 
 def _usage_words(error: click.UsageError) -> str:
     what = error.format_message()
-    what = what[:1].lower() + what[1:].rstrip(".")
+    what = (what[:1].lower() + what[1:] if what[1:2].islower() else what).rstrip(".")
     if error.ctx is None:
         return what
     end = "" if what.endswith("?") else "."

@@ -14,6 +14,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from numbers import Number
 from typing import Any
 
 import click
@@ -138,7 +139,7 @@ def print_list(heads: Sequence[str], rows: Sequence[Cells], right: Sequence[str]
 def print_records(names: Sequence[str], rows: Sequence[Cells]) -> None:
     """Print rows of values: as a table, or one below the other where a table is too wide for the terminal."""
     body = [[cell(value) for value in row] for row in rows]
-    numbers = [name for index, name in enumerate(names) if all(isinstance(row[index], int | float) for row in rows)]
+    numbers = [name for index, name in enumerate(names) if all(isinstance(row[index], Number | None) for row in rows)]
     widths = [max(map(width, column)) for column in zip(names, *body, strict=True)]
     room = _room()
     if room is None or sum(widths) + 2 * (len(widths) - 1) <= room:

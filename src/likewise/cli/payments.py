@@ -214,7 +214,8 @@ def _draw_payments(rng: np.random.Generator, size: int, customers: Customers, te
 
 def _pick(rng: np.random.Generator, running: Floats, size: int) -> Ints:
     """Draw indices with the weights of a running total."""
-    return np.searchsorted(running, rng.random(size) * running[-1], side="right")
+    picked: Ints = np.searchsorted(running, rng.random(size) * running[-1], side="right")
+    return picked
 
 
 def _draw_days(rng: np.random.Generator, opened: Ints) -> Ints:
@@ -223,7 +224,8 @@ def _draw_days(rng: np.random.Generator, opened: Ints) -> Ints:
     busy = np.concatenate([[0.0], np.cumsum(WEEK[6 - back % 7])])
     low = busy[np.maximum(opened, 0)]
     drawn = low + rng.random(len(opened)) * (busy[-1] - low)
-    return np.clip(np.searchsorted(busy, drawn, side="right") - 1, 0, DAYS - 1)
+    days: Ints = np.clip(np.searchsorted(busy, drawn, side="right") - 1, 0, DAYS - 1)
+    return days
 
 
 def _draw_day_times(rng: np.random.Generator, evening: Floats, stolen: Bools) -> Ints:
@@ -233,7 +235,9 @@ def _draw_day_times(rng: np.random.Generator, evening: Floats, stolen: Bools) ->
     hour = rng.normal(np.where(late, 18.5, 12.0), np.where(late, 2.2, 2.6))
     any_time = stolen | (rng.random(size) < 0.04)
     hour = np.where(any_time, rng.random(size) * 24.0, hour % 24.0)
-    return np.minimum((hour * 3600.0).astype(np.int64) * SECOND + rng.integers(0, SECOND, size), DAY - 1)
+    second = (hour * 3600.0).astype(np.int64)
+    moment: Ints = np.minimum(second * SECOND + rng.integers(0, SECOND, size), DAY - 1)
+    return moment
 
 
 def _draw_places(
@@ -249,7 +253,8 @@ def _draw_places(
 def _draw_cents(rng: np.random.Generator, spend: Floats, category: Ints, stolen: Bools) -> Ints:
     amount = spend * CATEGORY_SPEND[category] * rng.lognormal(0.0, CATEGORY_SPREAD[category])
     amount *= np.where(stolen, rng.uniform(2.0, 6.0, len(spend)), 1.0)
-    return np.maximum(50, np.rint(amount * 100.0)).astype(np.int64)
+    cents: Ints = np.maximum(50, np.rint(amount * 100.0)).astype(np.int64)
+    return cents
 
 
 def _in_episode(rng: np.random.Generator, key: Ints, day: Ints, keys: int, wanted: float, days: int) -> Bools:

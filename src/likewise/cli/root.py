@@ -14,7 +14,7 @@ import click
 
 from likewise import __version__
 from likewise.cli.command import Noun, shared_options
-from likewise.cli.exits import MEANINGS, ExitCode, Unread, code_of, tell
+from likewise.cli.exits import MEANINGS, ExitCode, Unread, code_of, colours, tell
 from likewise.cli.footer import Footer, Sections
 from likewise.cli.session import Session
 from likewise.core.errors import NotSupported
@@ -141,7 +141,9 @@ class Root(Noun):
         """Run a command line, and exit; the one place where every error ends."""
         session = extra.pop("obj", None) or Session()
         try:
-            code = super().main(args, prog_name, **{**extra, "standalone_mode": False, "obj": session})
+            code = super().main(
+                args, prog_name, **{**extra, "standalone_mode": False, "obj": session, "color": colours()}
+            )
         except Exception as error:  # noqa: BLE001 - the surface: every error is told, and none leaves a bare traceback
             tell(error, session.debug)
             code = code_of(error)
@@ -168,7 +170,8 @@ def _stop_printing() -> None:
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
-    help="Print log messages from this level on, on standard error.",
+    metavar="LEVEL",
+    help="Print log messages from debug, info, warning, error or critical on, on standard error.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="likewise", message="%(prog)s %(version)s")
 @click.pass_obj

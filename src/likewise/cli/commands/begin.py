@@ -95,9 +95,9 @@ def _print_next_steps(folder: str, template: Template) -> None:
     ("likewise demo --size 20000", "a smaller world"),
     ("likewise demo --folder cards", "keep the feature repo, to look around in it"),
 )
-@click.option("--size", type=click.IntRange(min=1), default=200_000, show_default=True, help="How many payments.")
-@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Another seed is another world.")
-@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Make the repo here, and keep it.")
+@click.option("--size", type=int, metavar="N", default=200_000, show_default=True, help="How many payments.")
+@click.option("--seed", type=int, metavar="N", default=7, show_default=True, help="Another seed is another world.")
+@click.option("--folder", type=click.Path(path_type=Path), metavar="DIR", help="Make the repo here, and keep it.")
 @pass_session
 def demo(session: Session, size: int, seed: int, folder: Path | None) -> None:
     """Run the whole road on made-up card payments.

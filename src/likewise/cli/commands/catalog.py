@@ -46,7 +46,10 @@ def features_list(session: Session, tags: tuple[str, ...]) -> None:
 @click.argument("name")
 @pass_session
 def features_describe(session: Session, name: str) -> None:
-    """Describe the feature with this NAME, in every view that has it; view:feature means one."""
+    """Describe one feature.
+
+    That is the feature with this NAME in every view that has it; view:feature means one.
+    """
     from likewise.core.errors import FeatureNotFound
     from likewise.core.names import near_misses
 
@@ -98,7 +101,7 @@ def datasets_list(session: Session, tags: tuple[str, ...]) -> None:
 @click.argument("name")
 @pass_session
 def datasets_describe(session: Session, name: str) -> None:
-    """Describe the saved training set with this NAME: what it holds, and what it was made from."""
+    """Describe one saved training set: what it holds, and what it was made from."""
     with session.open() as store:
         data = _dataset_data(store.get_saved_dataset(name))
     if session.json:
@@ -134,7 +137,7 @@ def projects_list(session: Session) -> None:
 @click.argument("name", required=False)
 @pass_session
 def projects_describe(session: Session, name: str | None) -> None:
-    """Describe the project with this NAME; by default the repo's own."""
+    """Describe one project; by default the repo's own."""
     from likewise.core.errors import NotFound
     from likewise.core.names import near_misses
 
@@ -175,7 +178,7 @@ def current_project(session: Session) -> None:
     ("likewise registry-dump > catalog.json", "all applied definitions as JSON"),
     ("likewise registry-dump --catalog 3", "those of an older catalog"),
 )
-@click.option("--catalog", type=click.IntRange(min=0), help="The catalog's number; the newest by default.")
+@click.option("--catalog", type=click.IntRange(min=0), metavar="N", help="The catalog's number; the newest by default.")
 @pass_session
 def registry_dump(session: Session, catalog: int | None) -> None:
     """Print all definitions of a catalog as JSON."""

@@ -25,7 +25,7 @@ YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 SKIP_SOURCES = click.option(
     "--skip-source-validation",
     is_flag=True,
-    help="Do not look at the sources: their columns are taken to be what the definitions say.",
+    help="Do not look at the sources; every type has to be declared then.",
 )
 UNUSED = "Accepted as Feast has it; not used."
 SKIP_VIEWS = click.option("--skip-feature-view-validation", is_flag=True, expose_value=False, help=UNUSED)
@@ -93,7 +93,9 @@ def apply(session: Session, yes: bool, skip_source_validation: bool) -> None:
     ("likewise history 3", "what changed in catalog 3"),
 )
 @click.argument("number", type=click.IntRange(min=1), required=False)
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many to list.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), metavar="N", default=20, help="How many to list; 20 by default."
+)
 @pass_session
 def history(session: Session, number: int | None, limit: int) -> None:
     """List the catalogs that were applied.

@@ -163,7 +163,7 @@ def _group(kind: Kind) -> Noun:
         "describe",
         (f"likewise {kind.command} describe NAME", "what is known of it"),
         (f"likewise {kind.command} describe NAME --output json", "its whole definition, for a program"),
-        help=f"Describe the applied {kind.noun} with this NAME.",
+        help=f"Describe one {kind.noun}.",
     )
     @click.argument("name")
     @pass_session
@@ -194,7 +194,10 @@ def _plain(store: FeatureStore, definition: Definition) -> dict[str, Any] | None
 @click.argument("name")
 @pass_session
 def list_versions(session: Session, name: str) -> None:
-    """List every content that a feature view ever had; view@v2:feature reads the second."""
+    """List the versions of a feature view.
+
+    A version is a content that it had; view@v2:feature reads the second.
+    """
     from likewise.registry.history import view_versions
 
     with session.open() as store:

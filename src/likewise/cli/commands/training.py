@@ -55,7 +55,13 @@ SHOWN = 20
     help="Write to this .parquet, .csv or .jsonl file.",
 )
 @click.option("--full-feature-names", is_flag=True, help="Call features view__feature.")
-@click.option("--limit", type=click.IntRange(min=0), default=SHOWN, show_default=True, help="How many rows to print.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=SHOWN,
+    help=f"How many rows to print; {SHOWN} by default.",
+)
 @click.option("--explain", is_flag=True, help="Say what would be joined to what, and do not do it.")
 @pass_session
 def get_historical_features(
@@ -78,13 +84,18 @@ def get_historical_features(
 
     with session.open() as store:
         rows = None if dataframe is None else read_rows(dataframe, "entity rows", hints_of(store.definitions))
+        left = 0
+        if rows is not None and not (session.json or explain or to_file):  # what is not shown is not computed
+            left, rows = max(0, rows.num_rows - limit), rows.slice(0, limit)
         job = store.get_historical_features(rows, _listed(features), full_feature_names, start_date, end_date)
         if explain:
             _explain(session, job)
         elif to_file is not None:
             _write(session, job, to_file)
+        elif session.json:
+            print_json(job.to_arrow().to_pylist())
         else:
-            _print(session, job, limit)
+            _print(session, job, limit, left)
 
 
 def _listed(features: tuple[str, ...]) -> list[str]:
@@ -110,15 +121,12 @@ def _write(session: Session, job: RetrievalJob, path: Path) -> None:
         session.say(f"{rows:,} rows with {len(job.feature_names)} features written to {path}.")
 
 
-def _print(session: Session, job: RetrievalJob, limit: int) -> None:
-    if session.json:
-        print_json(job.to_arrow().to_pylist())
-        return
+def _print(session: Session, job: RetrievalJob, limit: int, left: int) -> None:
     table = job.to_arrow()
     shown = table.slice(0, limit).to_pylist()
     print_records(table.column_names, [list(row.values()) for row in shown])
-    if table.num_rows > limit:
-        session.say(f"… {table.num_rows - limit:,} more rows; --limit shows more, -o FILE writes all of them")
+    if more := left + table.num_rows - len(shown):
+        session.say(f"… {more:,} more rows; --limit shows more, -o FILE writes all of them")
 
 
 COMMANDS: Mapping[str, click.Command] = {"get-historical-features": get_historical_features}
