@@ -77,7 +77,9 @@ def main() -> None:
     labels = make_data()
     store = FeatureStore(repo_path=HERE)
     applied = store.apply([])
-    print(f"applied catalog {applied.catalog}: {', '.join(view.name for view in store.list_all_feature_views())}")
+    print(
+        f"applied catalog {applied.catalog}: {', '.join(sorted(view.name for view in store.list_all_feature_views()))}"
+    )
 
     model = ChurnModel(store)
     training = model.train(labels)
