@@ -20,13 +20,13 @@ PACKAGE = "likewise"
 # Floor 0 is the lowest. A module imports from its own floor or a lower one; "" is the package's own __init__.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("core",),
-    ("define",),
+    ("define", "types"),
     ("registry", "config"),
     ("plan",),
     ("offline", "online", "transform"),
     ("backends", "jobs", "stream"),
     ("store", "testing"),
-    ("", "cli", "serve", "ui", "as_feast"),
+    ("", "__main__", "cli", "serve", "ui", "as_feast", "feast_shim"),
 )
 
 # Neighbours on one floor that never import each other, in either direction.

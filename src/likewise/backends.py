@@ -8,11 +8,12 @@ A package of somebody else's adds its own with an entry point of the group ``lik
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from likewise.config import OfflineStoreConfig, OnlineStoreConfig, RegistryConfig
 from likewise.core.errors import BackendMissing, NotSupported
@@ -22,6 +23,44 @@ if TYPE_CHECKING:
     from likewise.offline.base import OfflineEngine
     from likewise.online.base import OnlineStore
     from likewise.registry.base import Registry
+
+
+class Closable(Protocol):
+    """What holds files or connections."""
+
+    def close(self) -> None:
+        """Let go of them."""
+        ...
+
+
+C = TypeVar("C", bound=Closable)
+
+
+class Once(Generic[C]):
+    """A backend that is opened when it is first asked for: one, however many threads ask at once.
+
+    Args:
+        make: opens it.
+    """
+
+    def __init__(self, make: Callable[[], C]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._opened: C | None = None
+
+    def get(self) -> C:
+        """Return the backend, open."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._make()
+            return self._opened
+
+    def close(self) -> None:
+        """Close it, if it was opened; it is opened anew when it is asked for again."""
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +103,12 @@ LATER = (
     "spark",
 )
 """Types that Feast has and that this version does not."""
+_ONLINE_STORES = "likewise.online_stores"
+
+
+def has_online_store(name: str) -> bool:
+    """Tell whether an online store of this type is known: to this version, or to an installed package."""
+    return name in ONLINE or bool(entry_points(group=_ONLINE_STORES, name=name))
 
 
 def open_engine(config: OfflineStoreConfig, root: str) -> OfflineEngine:
@@ -74,7 +119,7 @@ def open_engine(config: OfflineStoreConfig, root: str) -> OfflineEngine:
 
 def open_online_store(config: OnlineStoreConfig, root: str) -> OnlineStore:
     """Return the online store that a configuration names."""
-    store: OnlineStore = _find(ONLINE, config.type, "online_store", "likewise.online_stores")(config, root)
+    store: OnlineStore = _find(ONLINE, config.type, "online_store", _ONLINE_STORES)(config, root)
     return store
 
 

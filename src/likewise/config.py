@@ -86,7 +86,8 @@ class MaterializationConfig(Struct, frozen=True, kw_only=True):
     ] = 60.0
     pull_latest_features: Annotated[bool, Meta(description="Accepted and not used.")] = False
     online_write_batch_size: Annotated[
-        int | None, Meta(description="How many keys are written to the online store in one step; empty: 50,000.")
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="How many keys are written to the online store in one step; empty: 50,000."),
     ] = None
 
 

@@ -13,13 +13,12 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from likewise import backends
 from likewise.config import FILE_NAME, RepoConfig, load_config
-from likewise.core.errors import InvalidTime, RequestError
+from likewise.core.errors import FeatureViewNotFound, InvalidTime, InvalidType, NotFound, RequestError
 from likewise.core.frames import to_table
 from likewise.core.time import Clock, from_micros, process_clock, to_micros
 from likewise.define.definition import Definition
@@ -30,21 +29,21 @@ from likewise.define.source import DataSource, PushMode
 from likewise.define.transform import OnDemandFeatureView
 from likewise.define.view import FeatureView
 from likewise.define.windowed import StreamFeatureView
-from likewise.jobs.apply import Applied, commit, commit_partial, plan_on_head, settle_tables
+from likewise.jobs.apply import Applied, commit, commit_partial, roll_back, settle_tables, tear_down
 from likewise.jobs.datasets import SavedDataset, SaveRequest, all_saved, find_saved, save
 from likewise.jobs.functions import Functions
 from likewise.jobs.lookup import Lookup, Rows, past_layout
 from likewise.jobs.materialize import Crash, Done, Event, Kit, materialize, progress_of
 from likewise.jobs.spine import range_spine, read_spine, time_column, with_utc_times
 from likewise.jobs.training import RetrievalJob, Tools, definition_hashes
-from likewise.jobs.write import delete_online, write_offline, write_online
+from likewise.jobs.write import delete_online, online_batch, write_batch, write_offline
 from likewise.offline.base import OfflineEngine
 from likewise.online.base import OnlineStore
 from likewise.online.response import OnlineResponse
 from likewise.online.rows import Layout
-from likewise.plan.apply import ApplyPlan, ApplyRequest
-from likewise.plan.lookup import plan_lookup, table_name
-from likewise.plan.materialize import MaterializePlan, Progress, plan_incremental, plan_materialize
+from likewise.plan.apply import ApplyPlan, ApplyRequest, plan_apply
+from likewise.plan.lookup import plan_lookup
+from likewise.plan.materialize import MaterializePlan, plan_incremental, plan_materialize
 from likewise.plan.scan import Location, is_computed
 from likewise.plan.selection import select
 from likewise.plan.training import SpineShape, plan_training
@@ -109,6 +108,9 @@ class FeatureStore:
         self.clock = clock if clock is not None else process_clock()
         self._crash = crash
         self._root = str(self.repo_path)
+        self._registry = backends.Once(lambda: backends.open_registry(self.config.registry, self._root))
+        self._engine = backends.Once(lambda: backends.open_engine(self.config.offline_store, self._root))
+        self._online = backends.Once(lambda: backends.open_online_store(self.config.online_store, self._root))
         self._functions = Functions(self.repo_path)
         self._lookups: dict[tuple[Any, ...], Lookup] = {}
         self._definitions: Definitions | None = None
@@ -116,20 +118,20 @@ class FeatureStore:
 
     # ---- what it stands on
 
-    @cached_property
+    @property
     def registry(self) -> Registry:
         """Where the definitions and their history are kept."""
-        return backends.open_registry(self.config.registry, self._root)
+        return self._registry.get()
 
-    @cached_property
+    @property
     def engine(self) -> OfflineEngine:
         """What computes training sets."""
-        return backends.open_engine(self.config.offline_store, self._root)
+        return self._engine.get()
 
-    @cached_property
+    @property
     def online_store(self) -> OnlineStore:
         """Where the latest values are kept."""
-        return backends.open_online_store(self.config.online_store, self._root)
+        return self._online.get()
 
     @property
     def definitions(self) -> Definitions:
@@ -149,11 +151,10 @@ class FeatureStore:
             self._lookups = {}
 
     def close(self) -> None:
-        """Let go of files and connections."""
-        for name in ("registry", "engine", "online_store"):
-            opened = self.__dict__.pop(name, None)
-            if opened is not None:
-                opened.close()
+        """Let go of files and connections; what is used afterwards is opened anew."""
+        self._lookups = {}  # they hold the online store
+        for backend in (self._registry, self._engine, self._online):
+            backend.close()
 
     def __enter__(self) -> Self:
         return self
@@ -231,14 +232,14 @@ class FeatureStore:
         return self._settled(commit(self.registry, plan, self.clock.now()))
 
     def _plan(self, request: ApplyRequest, skip_sources: bool) -> ApplyPlan:
-        return plan_on_head(self.registry, self.project, request, self._root, self._schema(skip_sources))
+        return plan_apply(request, self.registry.catalog(self.project), self._root, self._schema(skip_sources))
 
     def _schema(self, skip: bool) -> Callable[[Location], pa.Schema | None]:
         return (lambda location: None) if skip else self.engine.schema
 
     def _settled(self, applied: Applied) -> Applied:
         catalog = self.registry.catalog(self.project, applied.catalog)
-        if self.config.online_store.type in backends.ONLINE:
+        if backends.has_online_store(self.config.online_store.type):
             settle_tables(self.registry, self.online_store, catalog, applied.changes)
         self.refresh_registry()
         return applied
@@ -256,25 +257,11 @@ class FeatureStore:
         Raises:
             CatalogNotFound: the history has no such number.
         """
-        from likewise.registry.diff import diff
-
-        before = self.registry.catalog(self.project)
-        catalog = self.registry.rollback(self.project, number, now=self.clock.now())
-        changes = diff(before.definitions(), catalog.definitions())
-        return self._settled(Applied(catalog.number, tuple(changes)))
+        return self._settled(roll_back(self.registry, self.project, number, self.clock.now()))
 
     def teardown(self) -> None:
         """Delete all definitions and all online data of the project; sources and history stay."""
-        from likewise.jobs.apply import author
-
-        number = self.registry.head(self.project)
-        views = list(self.definitions.views)
-        self.registry.commit(self.project, number, [], message="teardown", author=author(), now=self.clock.now())
-        self.online_store.drop([table_name(self.project, view) for view in views])
-        for view in views:
-            self.registry.side.remove(self.project, "watermark", view, None)
-            self.registry.side.remove(self.project, "origin", view, None)
-        self.refresh_registry()
+        self._settled(tear_down(self.registry, self.project, self.clock.now()))
 
     def delete_feature_view(self, name: str) -> None:
         """Delete a feature view of any kind, and its online data."""
@@ -341,9 +328,14 @@ class FeatureStore:
         """Return a feature view of any kind but an on-demand one."""
         return self.definitions.view(name)
 
-    def get_stream_feature_view(self, name: str, allow_registry_cache: bool = False) -> FeatureView:
+    def get_stream_feature_view(self, name: str, allow_registry_cache: bool = False) -> StreamFeatureView:
         """Return a stream feature view."""
-        return self.definitions.view(name)
+        view = self.definitions.view(name)
+        if not isinstance(view, StreamFeatureView):
+            raise FeatureViewNotFound(
+                f"there is no stream feature view {name!r}, but a {view.noun}", cure="ask with get_feature_view"
+            )
+        return view
 
     def get_on_demand_feature_view(self, name: str, allow_registry_cache: bool = False) -> OnDemandFeatureView:
         """Return an on-demand feature view."""
@@ -354,7 +346,13 @@ class FeatureStore:
         return self.definitions.service(name)
 
     def get_project(self, name: str | None = None) -> Project:
-        """Return the project's own description."""
+        """Return the project's own description.
+
+        Args:
+            name: this store's project, which is the only one it knows; None for the same.
+        """
+        if name not in (None, self.project):
+            raise NotFound(f"this is the store of project {self.project!r}, not of {name!r}", cure="open that one's")
         return self.list_projects()[0]
 
     # ---- training
@@ -520,7 +518,7 @@ class FeatureStore:
         end = self._end(end_date, allow_future)
         plans = []
         for view in self._materializable(feature_views):
-            progress = Progress(*progress_of(self.registry.side, self.project, view.name))
+            progress = progress_of(self.registry.side, self.project, view.name)
             plans.append(plan_incremental(self.project, view, self._root, progress, end))
         return self._materialize(plans, report)
 
@@ -555,7 +553,7 @@ class FeatureStore:
         end, now = to_micros(given, "end_date"), self.clock.now()
         if end <= now or allow_future:
             return end
-        if isinstance(given, datetime) and given.tzinfo is None and to_micros(given.astimezone()) <= now:
+        if isinstance(given, datetime) and given.tzinfo is None and _as_local(given) <= now:
             warnings.warn(  # datetime.now() east of Greenwich: Feast's tutorials write it, and mean now
                 f"end_date={given!r} is naive, so it is UTC, and in the future; as local time it is past, and "
                 "now is taken. Write datetime.now(timezone.utc).",
@@ -576,7 +574,7 @@ class FeatureStore:
         to: PushMode = PushMode.ONLINE,
         transform_on_write: bool = True,
     ) -> int:
-        """Write rows to all views that a push source feeds.
+        """Write rows to all views that a push source feeds; whatever does not fit one of them is written to none.
 
         Args:
             push_source_name: the push source.
@@ -596,13 +594,12 @@ class FeatureStore:
         views = self.definitions.pushed_views(source.name)
         if not views:
             raise RequestError(f"{source.title} feeds no view", cure="apply a view with this source")
-        rows, now, written = to_table(df, "pushed rows"), self.clock.now(), 0
+        rows, now = to_table(df, "pushed rows"), self.clock.now()
+        fed = views if to in (PushMode.ONLINE, PushMode.ONLINE_AND_OFFLINE) else []
+        batches = [online_batch(self.project, view, rows, now) for view in fed]
         if to in (PushMode.OFFLINE, PushMode.ONLINE_AND_OFFLINE):
             write_offline(self.engine, views[0], rows, self._root, now)
-        if to in (PushMode.ONLINE, PushMode.ONLINE_AND_OFFLINE):
-            for view in views:
-                written += write_online(self.online_store, self.project, view, rows, now)
-        return written
+        return sum(write_batch(self.online_store, batch) for batch in batches)
 
     def write_to_online_store(
         self,
@@ -626,7 +623,7 @@ class FeatureStore:
         """
         view = self.definitions.view(feature_view_name)
         rows = to_table(df if df is not None else inputs, "rows")
-        return write_online(self.online_store, self.project, view, rows, self.clock.now())
+        return write_batch(self.online_store, online_batch(self.project, view, rows, self.clock.now()))
 
     def write_to_offline_store(
         self, feature_view_name: str, df: object, allow_registry_cache: bool = True, reorder_columns: bool = True
@@ -683,7 +680,7 @@ class FeatureStore:
         """
         definitions = self.definitions
         asked = features if isinstance(features, str | FeatureService) else tuple(features)
-        lookup = self._lookups.get((asked, full_feature_names))
+        lookup = self._lookups.get((definitions.number, asked, full_feature_names))
         if lookup is None:
             lookup = self._lookup(definitions, asked, full_feature_names)
         return lookup.read(entity_rows, self.clock.now() if as_of is None else to_micros(as_of, "as_of"))
@@ -694,11 +691,13 @@ class FeatureStore:
         entity_rows: Rows,
         full_feature_names: bool = False,
         include_feature_view_version_metadata: bool = False,
+        *,
+        as_of: Time | None = None,
     ) -> OnlineResponse:
         """Return what :meth:`get_online_features` returns, from a thread beside the event loop."""
         import asyncio
 
-        return await asyncio.to_thread(self.get_online_features, features, entity_rows, full_feature_names)
+        return await asyncio.to_thread(self.get_online_features, features, entity_rows, full_feature_names, as_of=as_of)
 
     def _lookup(
         self, definitions: Definitions, asked: str | FeatureService | tuple[Any, ...], full_names: bool
@@ -709,7 +708,7 @@ class FeatureStore:
         lookup = Lookup(plan, self.online_store, {step.view: runner(step.view) for step in plan.steps}, self._layout)
         if len(self._lookups) >= MOST_LOOKUPS:
             self._lookups = {}
-        self._lookups[asked, full_names] = lookup
+        self._lookups[definitions.number, asked, full_names] = lookup
         return lookup
 
     def _layout(self, view: str, identifier: int) -> Layout | None:
@@ -733,9 +732,16 @@ class FeatureStore:
 
 
 def _as_list(objects: Definition | Sequence[Definition] | None) -> list[Definition]:
-    if objects is None:
-        return []
-    return [objects] if isinstance(objects, Definition) else list(objects)
+    listed: list[object] = [objects] if isinstance(objects, Definition) else list(objects or ())
+    for given in listed:
+        if not isinstance(given, Definition):
+            raise InvalidType(f"{given!r} cannot be applied", cure="give entities, sources, views and services")
+    return [given for given in listed if isinstance(given, Definition)]
+
+
+def _as_local(naive: datetime) -> int:
+    """Return a naive time as if it were local; by its parts, as pandas' times know no local zone."""
+    return to_micros(datetime.combine(naive.date(), naive.time()).astimezone())
 
 
 def _tagged(definitions: Sequence[D], tags: Mapping[str, str] | None) -> list[D]:

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 
 def edit(repo, old, new):
     """Change the repo's definitions."""
@@ -162,17 +164,29 @@ def test_delete_deletes_one_definition(applied):
     assert "driver_stats" in applied("feature-views", "list").stdout
 
 
-def test_delete_of_what_others_need_is_refused(applied):
-    """What other definitions are built on cannot be deleted."""
-    done = applied("delete", "driver", "--yes")
-    assert done.exit_code == 1
-    assert "there is no entity 'driver'" in done.stderr
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("driver", "entity 'driver' is read by feature view 'driver_city', feature view 'driver_stats'."),
+        ("trips", "data source 'trips' is read by feature view 'driver_stats'."),
+        ("moves", "data source 'moves' is read by data source 'cities', feature view 'driver_city'."),
+        ("asked", "data source 'asked' is read by on-demand feature view 'fares'."),
+        ("driver_city", "feature view 'driver_city' is read by feature service 'fleet_v1'."),
+        ("fares", "on-demand feature view 'fares' is read by feature service 'pricing_v1'."),
+    ],
+)
+def test_delete_of_what_others_need_is_refused(applied, name, said):
+    """What other definitions are built on cannot be deleted; they are named, and nothing is changed."""
+    done = applied("delete", name, "--yes")
+    assert (done.exit_code, said in done.stderr) == (1, True), done.stderr
+    assert applied("plan").exit_code == 0
 
 
 def test_delete_offers_near_misses_and_asks_which_one(applied, repo):
     """An unknown name is told with near misses; a name of several definitions needs --kind."""
     assert "did you mean 'fleet_v1'?" in applied("delete", "fleet_v2").stderr
     edit(repo, 'name="driver_city"', 'name="cities"')
+    edit(repo, "features=[stats, city]", "features=[stats]")
     applied("apply", "--yes")
     done = applied("delete", "cities", "--yes")
     assert done.exit_code == 1

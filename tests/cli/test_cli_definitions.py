@@ -73,7 +73,7 @@ def test_an_unknown_name_is_told_with_near_misses(applied):
     """Describing what nobody has offers the names that are close."""
     done = applied("feature-views", "describe", "driver_stat")
     assert done.exit_code == 1
-    assert "did you mean 'driver_stats'?" in done.stderr
+    assert "did you mean 'driver_stats' or 'driver_city'?" in done.stderr
 
 
 def test_before_the_first_apply_lists_say_what_to_do(run):
@@ -90,7 +90,7 @@ def test_versions_of_a_view_are_listed(applied, repo):
     lines = applied("feature-views", "list-versions", "driver_stats").stdout.splitlines()
     assert [line.split()[:3] for line in lines[1:]] == [["v1", "1", "2"], ["v2", "2", "-"]]
     found = json.loads(applied("feature-views", "list-versions", "driver_stats", "--output", "json").stdout)
-    assert [each["ttl"] for each in found] == [7 * 86_400_000_000, 8 * 86_400_000_000]
+    assert [each["definition"]["ttl"] for each in found] == [7 * 86_400_000_000, 8 * 86_400_000_000]
 
 
 def test_features_are_listed_and_described(applied):
@@ -106,7 +106,7 @@ def test_features_are_listed_and_described(applied):
 def test_projects_are_listed_and_described(applied):
     """The registry's projects are listed; the repo's own is described by default."""
     assert applied("projects", "list").stdout.splitlines()[1].split() == ["fleet", "1", "this", "repo's"]
-    assert "feature view             2" in applied("projects", "describe").stdout
+    assert "feature view            2" in applied("projects", "describe").stdout
     assert applied("projects", "current_project").stdout == "fleet\n"
     assert applied("projects", "describe", "flee").exit_code == 1
 

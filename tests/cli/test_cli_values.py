@@ -4,7 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-ROWS = '[{"driver_id": 2, "event_timestamp": "2024-05-31"}, {"driver_id": 1, "event_timestamp": "2024-06-01T00:00:00Z"}]'
+ROWS = (
+    '[{"driver_id": 2, "event_timestamp": "2024-05-31"}, {"driver_id": 1, "event_timestamp": "2024-06-01T00:00:00Z"}]'
+)
 
 
 @pytest.fixture
@@ -180,7 +182,7 @@ def test_only_so_many_rows_are_printed(applied):
     """--limit bounds what is printed, and says how much more there is."""
     done = applied("get-historical-features", "-d", ROWS, "-f", "driver_stats", "--limit", "1")
     assert len(done.stdout.splitlines()) == 3
-    assert "1 more rows" in done.stdout
+    assert "1 more row;" in done.stdout
 
 
 def test_training_set_is_explained(applied):
@@ -217,7 +219,7 @@ def test_pushed_rows_are_served_and_kept(served, repo, tmp_path):
     rows.write_text("driver_id,event_timestamp,city\n1,2024-06-01T11:00:00,007\n")
     done = served("push", "cities", rows)
     assert done.exit_code == 0, done.output
-    assert "1 rows pushed to the online store; 1 online records written" in done.stdout
+    assert "1 row pushed to the online store; 1 online record written" in done.stdout
     answer = served("get-online-features", "-f", "driver_city", "-e", "driver_id=1")
     assert ["city", "007", "PRESENT", "2024-06-01T11:00:00Z"] in [line.split() for line in answer.stdout.splitlines()]
     assert served("push", "cities", rows, "--to", "offline").exit_code == 0

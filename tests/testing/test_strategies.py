@@ -17,7 +17,7 @@ QUICK = settings(
 
 
 @given(shape=view_shapes())
-@settings(max_examples=examples(50))
+@settings(max_examples=examples(50, soak=1000))
 def test_every_shape_is_a_good_definition(shape):
     """A generated view breaks no rule, and has the features, keys and columns of its scan."""
     view = shape.feature_view("data/view.parquet")
@@ -28,7 +28,7 @@ def test_every_shape_is_a_good_definition(shape):
 
 
 @given(history=histories())
-@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50, soak=1000), suppress_health_check=[HealthCheck.too_slow])
 def test_every_history_is_files_and_rows(history):
     """The files' tables have the rows that the oracle gets, and the columns of the scan."""
     tables = history.tables()
@@ -38,7 +38,7 @@ def test_every_history_is_files_and_rows(history):
 
 
 @given(case=training_cases())
-@settings(max_examples=examples(30), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30, soak=1000), suppress_health_check=[HealthCheck.too_slow])
 def test_a_user_gives_the_rows_that_the_engine_gets(case):
     """Entity rows in the user's unit and zone are the same instants, to the microsecond, that the plan is about."""
     given_times, typed = case.spine.given()[Spine.TIME], case.spine.table()[Spine.TIME]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from likewise.cli.output import moment
+from likewise.cli.output import moment, some
 from likewise.cli.session import Session
 from likewise.core.errors import LikewiseError, RepoProblems
 from likewise.core.time import SystemClock, span_micros, span_text
@@ -154,9 +154,8 @@ def check_registry(store: FeatureStore) -> Iterator[Finding]:
     for info in infos:
         store.registry.catalog(store.project, info.number)
     newest = infos[-1]
-    yield Finding(
-        "registry", "ok", f"catalog {newest.number} with {newest.size} definitions; all {len(infos)} catalogs are whole"
-    )
+    what = f"catalog {newest.number} with {some(newest.size, 'definition')}; all of its history passes its checks"
+    yield Finding("registry", "ok", what)
 
 
 def check_sources(store: FeatureStore) -> Iterator[Finding]:
@@ -166,7 +165,8 @@ def check_sources(store: FeatureStore) -> Iterator[Finding]:
     yield from (Finding("sources", "failed", what, cure) for what, cure in problems)
     if applied and not problems:
         files = sum(source.type_name == "file" for source in store.definitions.contents.sources)
-        yield Finding("sources", "ok", f"{files} of files, readable; their columns fit the applied definitions")
+        what = f"{some(files, 'file source')} can be read; the columns fit the applied definitions"
+        yield Finding("sources", "ok", what)
 
 
 def check_definitions(store: FeatureStore) -> Iterator[Finding]:
@@ -195,7 +195,7 @@ def _problems(act: Callable[[], object]) -> list[tuple[str, str]]:
     try:
         act()
     except RepoProblems as error:
-        return [(problem.what, problem.cure) for problem in error.problems]
+        return list(dict.fromkeys((problem.what, problem.cure) for problem in error.problems))
     return []
 
 
@@ -209,7 +209,9 @@ def check_online_store(store: FeatureStore) -> Iterator[Finding]:
     empty = [view for view, table in tables.items() if not store.online_store.scan(table, limit=1)]
     marks = all_watermarks(store.registry.side, store.project)
     lost = [view for view in empty if view in marks and marks[view].end is not None]
-    what = f"{store.config.online_store.type} opens; {len(online) - len(empty)} of {len(online)} online views have values"
+    what = (
+        f"{store.config.online_store.type} opens; {len(online) - len(empty)} of {len(online)} online views have values"
+    )
     if lost:
         cure = f"run 'likewise materialize --disable-event-timestamp -v {' -v '.join(lost)}'"
         yield Finding("online store", "warning", f"{what}; {', '.join(lost)} had a materialization and have none", cure)
@@ -231,7 +233,7 @@ def check_freshness(store: FeatureStore) -> Iterator[Finding]:
         yield Finding("freshness", "warning", what, MATERIALIZE)
     if ends and not late:
         oldest = moment(min(ends.values()))
-        yield Finding("freshness", "ok", f"{len(ends)} views materialized, the oldest up to {oldest}")
+        yield Finding("freshness", "ok", f"{some(len(ends), 'view')} materialized, the oldest up to {oldest}")
     for view_name, mark in marks.items():
         if mark.run is not None:
             left = f"{len(mark.run.missing())} of {mark.run.chunks} chunks left"

@@ -38,17 +38,17 @@ def print_description(store: FeatureStore, definition: Definition) -> None:
     click.echo(f"{click.style(definition.noun, bold=True)} {name}")
     match definition:
         case FeatureView():
-            print_pairs([*facts, *_stored_facts(store, definition), *_readers(store, name)])
+            print_pairs([*facts, *_stored_facts(store, definition), *_readers(store, definition)])
             _print_fields(definition.features)
         case OnDemandFeatureView():
-            print_pairs([*facts, *_readers(store, name)])
+            print_pairs([*facts, *_readers(store, definition)])
             _print_fields(definition.features)
             _print_code(definition)
         case FeatureService():
             print_pairs(facts)
             _print_picks(store, definition)
         case _:
-            print_pairs([*facts, *_users(store, definition)])
+            print_pairs([*facts, *_readers(store, definition)])
 
 
 def _stored_facts(store: FeatureStore, view: FeatureView) -> Pairs:
@@ -66,25 +66,11 @@ def _stored_facts(store: FeatureStore, view: FeatureView) -> Pairs:
     ]
 
 
-def _readers(store: FeatureStore, view: str) -> Pairs:
-    services = [s.name for s in store.list_feature_services() if any(p.view == view for p in s.projections)]
-    computed = [v.name for v in store.list_on_demand_feature_views() if any(s.name == view for s in v.source_views)]
-    return [("read by", ", ".join([*computed, *services]))] if computed or services else []
+def _readers(store: FeatureStore, definition: Definition) -> Pairs:
+    from likewise.cli.readers import readers
 
-
-def _users(store: FeatureStore, definition: Definition) -> Pairs:
-    views = store.list_feature_views()
-    if definition.kind == "entity":
-        names = [view.name for view in views if definition.name in view.entities]
-    else:
-        names = [v.name for v in views if v.source_name == definition.name or _batch_name(v) == definition.name]
-        on_demand = store.list_on_demand_feature_views()
-        names += [v.name for v in on_demand if any(s.name == definition.name for s in v.request_sources)]
-    return [("used by", ", ".join(names))] if names else []
-
-
-def _batch_name(view: FeatureView) -> str:
-    return view.batch_source.name if view.batch_source is not None else ""
+    names = [reader.name for reader in readers(store.definitions.contents, definition)]
+    return [("read by", ", ".join(names))] if names else []
 
 
 def _print_fields(fields: Iterable[Field]) -> None:

@@ -97,6 +97,16 @@ def _float(value: float) -> str:
     return f"{value:.2f}" if "e" in short and 1e-4 <= abs(value) < 1e15 else short
 
 
+def some(count: int, noun: str) -> str:
+    """Write how many there are of something.
+
+    Example:
+        >>> some(1, "row"), some(2000, "row")
+        ('1 row', '2,000 rows')
+    """
+    return f"{count:,} {noun}{'s' if count != 1 else ''}"
+
+
 def print_table(heads: Sequence[str], rows: Iterable[Cells], right: Sequence[str] = ()) -> None:
     """Print rows in aligned columns, two spaces apart.
 

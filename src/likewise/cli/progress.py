@@ -38,10 +38,29 @@ def materialize_progress(bars: bool | None = None) -> Iterator[Callable[[Event],
 
         def report(event: Event) -> None:
             if event.view not in tasks:
+                for done in tasks.values():
+                    progress.update(done, completed=progress.tasks[done].total)
                 tasks[event.view] = progress.add_task(event.view, total=event.chunks, keys=0)
             progress.update(tasks[event.view], completed=event.chunk, keys=event.keys)
 
         yield report
+
+
+@contextmanager
+def spinner(words: str, shown: bool | None = None) -> Iterator[None]:
+    """Show on standard error that something is at work.
+
+    Args:
+        words: what is being done.
+        shown: whether to; None: if standard error is a terminal.
+    """
+    if not (sys.stderr.isatty() if shown is None else shown):
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(words):
+        yield
 
 
 @dataclass(slots=True)

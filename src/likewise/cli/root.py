@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -128,14 +129,15 @@ class Root(Noun):
                     [(name.ljust(widest), command.get_short_help_str(room)) for name, command in found if command]
                 )
 
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read the options, which may print help already."""
+        with _heard():
+            return super().make_context(*args, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, and notice when nobody reads what it prints."""
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-        except BrokenPipeError as error:
-            raise Unread from error
-        return result
+        """Run the command."""
+        with _heard():
+            return super().invoke(ctx)
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **extra: Any) -> NoReturn:
         """Run a command line, and exit; the one place where every error ends."""
@@ -150,6 +152,17 @@ class Root(Noun):
         if code == ExitCode.UNREAD:
             _stop_printing()
         sys.exit(int(code or 0))
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Notice when nobody reads what is printed."""
+    try:
+        yield
+        if sys.__stdout__ is not None:  # it is None where standard output is closed
+            sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise Unread from error
 
 
 def _stop_printing() -> None:

@@ -24,8 +24,13 @@
     ├── TransformError             a user's function failed, or returned what it did not declare
     ├── ConfigError                ValueError: feature_store.yaml
     ├── StoreError                 a registry or online store that cannot do its work
-    │   ├── StoreCorrupt, StoreTooNew, StoreFull, StoreUnavailable (transient), RecordCorrupt
-    │   ├── ApplyConflict (transient), LeaseHeld (transient)
+    │   ├── StoreCorrupt           RecordCorrupt, RegistryCorrupt (registry/base.py)
+    │   ├── StoreTooNew            RegistryTooNew (registry/base.py)
+    │   ├── StoreFull, StoreUnavailable (transient), RegistryReadOnly (registry/base.py)
+    │   ├── TableMissing, StoreClosed (online/base.py)
+    │   ├── ApplyConflict (transient)   CatalogConflict, with what changed (registry/base.py)
+    │   ├── SideConflict (transient; registry/base.py), RunSuperseded (registry/watermarks.py)
+    │   ├── LeaseHeld (transient)  LeaseTaken, with who holds it; LeaseLost (registry/leases.py)
     │   └── BackendMissing         ImportError: the extra to install
     └── NotSupported               NotImplementedError: declared, but not computed by this version
 

@@ -110,8 +110,9 @@ def to_table(rows: object, what: str = "rows") -> pa.Table:
             case Mapping():
                 return pa.table({str(name): list(values) for name, values in rows.items()})
             case Sequence() if not isinstance(rows, str | bytes) and all(isinstance(row, Mapping) for row in rows):
-                return pa.Table.from_pylist([dict(row) for row in rows])
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+                names = dict.fromkeys(name for row in rows for name in row)  # a later row may have more of them
+                return pa.table({str(name): [row.get(name) for row in rows] for name in names})
+    except (pa.ArrowException, TypeError, OverflowError) as error:
         raise RequestError(f"the {what} cannot be read as columns of one type each: {error}") from error
     raise RequestError(
         f"the {what} are a {type(rows).__name__}",

@@ -326,7 +326,11 @@ def _fitted(column: pa.Array, name: str, wanted: FeatureType, start: int) -> pa.
     if wanted.family is Family.TIME and pa.types.is_timestamp(column.type):
         return _in_years(column, name, wanted, start)
     target = arrow_type(wanted)
-    if column.type == target:
+    if wanted.family is Family.FLOAT and pa.types.is_floating(column.type):
+        nan = pc.index(pc.is_nan(column), True).as_py()
+        if nan >= 0:
+            raise _refused(name, start + nan, math.nan, wanted)
+    if column.type == target or wanted.family in (Family.UUID, Family.DECIMAL):  # those are coerced one by one
         return column
     if _same_kind(column.type, wanted.family):
         try:
@@ -414,11 +418,12 @@ def _text_pieces(column: pa.Array, head: bytes) -> Pieces:
 
 def _already(values: list[Any], wanted: FeatureType) -> bool:
     """Whether nothing has to be turned: the way of every request that gives the right types."""
-    kinds = set(map(type, values))
+    if set(map(type, values)) != {_READY.get(wanted.family)}:
+        return False
     if wanted.family is Family.INT:
         low, high = _BOUNDS[wanted.name]
-        return kinds == {int} and min(values) >= low and max(values) <= high
-    return kinds == {_READY.get(wanted.family)}
+        return bool(min(values) >= low and max(values) <= high)
+    return True
 
 
 def _to_bool(value: Any, _: FeatureType) -> bool:
@@ -483,6 +488,8 @@ def _to_time(value: Any, _: FeatureType) -> datetime:
 def _to_uuid(value: Any, _: FeatureType) -> uuid.UUID:
     if isinstance(value, uuid.UUID):
         return value
+    if not isinstance(value, str | bytes):
+        raise TypeError
     return uuid.UUID(bytes=value) if isinstance(value, bytes) else uuid.UUID(value)
 
 
@@ -507,6 +514,7 @@ _CONVERTERS: dict[Family, Callable[[Any, FeatureType], Any]] = {
 }
 _READY: dict[Family, type] = {
     Family.BOOL: bool,
+    Family.INT: int,
     Family.TEXT: str,
     Family.BYTES: bytes,
     Family.UUID: uuid.UUID,
@@ -563,7 +571,7 @@ def _fields(key: bytes) -> Iterator[tuple[int, Any]]:
         at += 1
         size = _WIDTHS.get(tag, -1)
         if size < 0:
-            size = int.from_bytes(key[at : at + 4], "big")
+            size = int.from_bytes(key[at : at + 4].ljust(4, b"\xff"), "big")
             at += 4
         payload = key[at : at + size]
         if tag not in _READERS or len(payload) != size:

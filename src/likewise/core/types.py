@@ -80,7 +80,12 @@ class FeatureType:
 
 
 class ValueType(enum.Enum):
-    """Feast's value types with Feast's numbers; accepted wherever a type is expected."""
+    """Feast's value types with Feast's numbers; accepted wherever a type is expected.
+
+    Example:
+        >>> as_type(ValueType.DOUBLE)
+        Float64
+    """
 
     UNKNOWN = 0
     BYTES = 1

@@ -10,7 +10,7 @@ from likewise.core.names import near_misses
 from likewise.define.contents import Contents
 from likewise.define.definition import Definition
 from likewise.define.service import FeatureService
-from likewise.define.source import FileSource, RequestSource
+from likewise.define.source import FileSource, PushSource, RequestSource
 from likewise.define.transform import OnDemandFeatureView
 from likewise.define.view import FeatureView, WindowedView
 
@@ -33,7 +33,7 @@ def check(contents: Contents, project: str = "") -> list[Problem]:
     """
     found = [problem for definition in contents.all() for problem in definition.problems]
     found.extend(_project_name(contents, project))
-    for rule in (_unique_names, _entities_known, _features, _file_sources, _on_demand, _services):
+    for rule in (_unique_names, _entities_known, _features, _sources, _on_demand, _services):
         found.extend(rule(contents))
     return sorted(dict.fromkeys(found), key=lambda problem: (problem.file, problem.line))
 
@@ -109,7 +109,7 @@ def _features(contents: Contents) -> Iterator[Problem]:
         if view.fields and not names and not isinstance(view, WindowedView):
             yield _problem(view, "its schema lists only keys", "list at least one feature, or leave schema out")
         for name in names:
-            if name in RESERVED and name not in view._time_columns():
+            if name in RESERVED and name not in view.time_columns:
                 yield _problem(view, f"a feature cannot be named {name!r}", "map it to another name with field_mapping")
         yield from _windows(view, names)
 
@@ -126,8 +126,11 @@ def _windows(view: FeatureView, names: Sequence[str]) -> Iterator[Problem]:
             yield _problem(view, f"no aggregation makes the feature {name!r} of its schema", cure)
 
 
-def _file_sources(contents: Contents) -> Iterator[Problem]:
+def _sources(contents: Contents) -> Iterator[Problem]:
     for source in contents.sources:
+        if not isinstance(source, FileSource | PushSource | RequestSource):
+            what = f"a {type(source).__name__} cannot be read by this version"
+            yield _problem(source, what, "give a FileSource, a PushSource or a RequestSource")
         if isinstance(source, FileSource) and "\0" in source.path:
             yield _problem(source, "its path holds a NUL character", "give the path of a file, a directory or a glob")
 

@@ -73,12 +73,11 @@ class Field:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Field):
             return NotImplemented
-        return (self.name, self.dtype, self.description, self.tags) == (
-            other.name,
-            other.dtype,
-            other.description,
-            other.tags,
-        )
+        return self._said() == other._said()
+
+    def _said(self) -> tuple[object, ...]:
+        vector = (self.vector_index, self.vector_length, self.vector_search_metric)
+        return self.name, self.dtype, self.description, self.tags, *vector
 
     def __hash__(self) -> int:
         return hash((self.name, self.dtype))

@@ -160,7 +160,7 @@ class FileSource(DataSource):
     ) -> None:
         self.path = str(path)
         super().__init__(
-            name or "file",
+            name if name not in ("", self.path) else "file",  # a path need not be a name
             timestamp_field or event_timestamp_column,
             created_timestamp_column,
             field_mapping,
@@ -168,7 +168,7 @@ class FileSource(DataSource):
             tags,
             owner,
         )
-        self.name = name or self.path  # a path need not be a name
+        self.name = name or self.path
         self.s3_endpoint_override = s3_endpoint_override or ""
         self.file_format = self._format(file_format)
         if not self.path:

@@ -10,7 +10,7 @@ class SavedDatasetFileStorage:
     """A Parquet file that a training set is written to.
 
     Args:
-        path: the file, relative to the repo.
+        path: the file, relative to the repo for a saved dataset, to the working folder for ``persist``.
         file_format: accepted as Feast has it; always Parquet.
         s3_endpoint_override: kept for object stores.
 

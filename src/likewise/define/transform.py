@@ -108,7 +108,9 @@ class OnDemandFeatureView(Definition):
         if self.mode not in MODES:
             self.wrong(f"mode={self.mode!r} is not known", f"use one of {', '.join(map(repr, MODES))}")
         if self.singleton and self.mode != "python":
-            self.wrong(f"singleton=True does not go with mode={self.mode!r}", "use mode='python', or leave singleton out")
+            self.wrong(
+                f"singleton=True does not go with mode={self.mode!r}", "use mode='python', or leave singleton out"
+            )
 
     @property
     def schema(self) -> list[Field]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from likewise.core.errors import InvalidDefinition, NotFound
+from likewise.core.errors import FeatureNotFound, InvalidDefinition
 from likewise.core.names import near_misses
 from likewise.core.time import span_text
 from likewise.define.aggregation import Aggregation
@@ -16,9 +16,6 @@ from likewise.define.entity import Entity
 from likewise.define.field import Field
 from likewise.define.function import UserFunction
 from likewise.define.source import DataSource, PushSource, checked_fields
-
-NO_ENTITY = "__dummy"
-"""The entity of views without one, as Feast calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class FeatureView(Definition):
         entities: what the features describe; several make a composite key, none a view of one global row.
         ttl: for how long a value counts after its event time, both ends included; None or 0 is without limit.
         online: whether it is materialized and served.
-        offline: whether pushed rows may go to its batch source.
+        offline: kept, as Feast has it; where pushed rows go is said by each push.
         description: what it is, for people.
         tags: free labels, text to text.
         owner: who answers for it.
@@ -175,7 +172,7 @@ class FeatureView(Definition):
     @property
     def features(self) -> list[Field]:
         """The features: the declared columns that are no keys and no times; a part's own when this is a part."""
-        taken = {*self.join_keys, *self._time_columns()}
+        taken = {*self.join_keys, *self.time_columns}
         found = [field for field in self.fields if field.name not in taken]
         if self.projection.features is None:
             return found
@@ -188,7 +185,9 @@ class FeatureView(Definition):
         keys = set(self.join_keys)
         return [field for field in self.fields if field.name in keys]
 
-    def _time_columns(self) -> set[str]:
+    @property
+    def time_columns(self) -> set[str]:
+        """The source's columns of event and created time; an empty name stands for one that was not given."""
         source = self.source
         if source is None:
             return set()
@@ -200,7 +199,7 @@ class FeatureView(Definition):
         known = [field.name for field in self.fields]
         for name in names:
             if known and name not in known:
-                raise NotFound(f"{self.title} has no feature {name!r}", cure=near_misses(name, known))
+                raise FeatureNotFound(f"{self.title} has no feature {name!r}", cure=near_misses(name, known))
         return self._with(replace(self.projection, features=tuple(names)))
 
     def with_name(self, name: str) -> FeatureView:

@@ -31,7 +31,7 @@ class BatchFeatureView(WindowedView):
         entities: what the features describe.
         ttl: for how long a value counts after its event time; None or 0 is without limit.
         online: whether it is materialized and served.
-        offline: whether pushed rows may go to its batch source.
+        offline: kept, as Feast has it; where pushed rows go is said by each push.
         description: what it is, for people.
         tags: free labels, text to text.
         owner: who answers for it.
@@ -140,7 +140,7 @@ def batch_feature_view(
     Args:
         name: the view's name; the function's by default.
         online: whether it is materialized and served.
-        offline: whether pushed rows may go to its batch source.
+        offline: kept, as Feast has it; where pushed rows go is said by each push.
         description: what it is; the function's docstring by default.
         more: the other arguments of :class:`BatchFeatureView`.
 

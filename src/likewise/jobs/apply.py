@@ -6,12 +6,13 @@ import getpass
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from likewise.jobs.materialize import ORIGINS
 from likewise.online.base import OnlineStore
-from likewise.plan.apply import ApplyPlan, ApplyRequest, SchemaReader, plan_apply
+from likewise.plan.apply import ApplyPlan
 from likewise.plan.lookup import table_name
 from likewise.registry.base import CatalogConflict, Registry
 from likewise.registry.catalog import Catalog
-from likewise.registry.diff import Change
+from likewise.registry.diff import Change, diff
 from likewise.registry.watermarks import forget
 
 TRIES = 200
@@ -41,20 +42,13 @@ def author() -> str:
         return ""
 
 
-def plan_on_head(registry: Registry, project: str, request: ApplyRequest, root: str, schema: SchemaReader) -> ApplyPlan:
-    """Plan an apply on the newest catalog."""
-    return plan_apply(request, registry.catalog(project), root, schema)
-
-
-def commit(registry: Registry, plan: ApplyPlan, now: int, message: str = "") -> Applied:
+def commit(registry: Registry, plan: ApplyPlan, now: int) -> Applied:
     """Commit a plan as it is.
 
     Raises:
         CatalogConflict: somebody else committed since it was made; nothing was written.
     """
-    catalog = registry.commit(
-        plan.project, plan.base, plan.definitions, message=message or "apply", author=author(), now=now
-    )
+    catalog = registry.commit(plan.project, plan.base, plan.definitions, message="apply", author=author(), now=now)
     return Applied(catalog.number, plan.changes)
 
 
@@ -76,6 +70,28 @@ def commit_partial(registry: Registry, make_plan: Callable[[], ApplyPlan], now: 
     return commit(registry, plan, now)
 
 
+def roll_back(registry: Registry, project: str, number: int, now: int) -> Applied:
+    """Commit the definitions of an older catalog again, under a new number.
+
+    Raises:
+        CatalogNotFound: the history has no such number.
+    """
+    before = registry.catalog(project)
+    catalog = registry.rollback(project, number, author=author(), now=now)
+    return Applied(catalog.number, tuple(diff(before.definitions(), catalog.definitions())))
+
+
+def tear_down(registry: Registry, project: str, now: int) -> Applied:
+    """Commit a catalog without definitions.
+
+    Raises:
+        CatalogConflict: somebody else committed meanwhile; nothing was written.
+    """
+    before = registry.catalog(project)
+    catalog = registry.commit(project, before.number, [], message="teardown", author=author(), now=now)
+    return Applied(catalog.number, tuple(diff(before.definitions(), catalog.definitions())))
+
+
 def settle_tables(registry: Registry, store: OnlineStore, catalog: Catalog, changes: tuple[Change, ...]) -> None:
     """Make online tables for the views of a catalog, and drop those of views that are gone."""
     kinds = ("feature_view", "batch_feature_view", "stream_feature_view")
@@ -84,5 +100,5 @@ def settle_tables(registry: Registry, store: OnlineStore, catalog: Catalog, chan
     store.drop([table_name(catalog.project, name) for name in gone])
     for name in gone:
         forget(registry.side, catalog.project, name)
-        registry.side.remove(catalog.project, "origin", name, None)
+        registry.side.remove(catalog.project, ORIGINS, name, None)
     store.create([table_name(catalog.project, name) for name in sorted(standing)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from likewise.core.errors import RequestError, SavedDatasetNotFound, SourceMissing
 from likewise.core.frames import to_pandas
 from likewise.core.names import check_name, near_misses
-from likewise.jobs.files import storage_path, write_parquet
+from likewise.jobs.files import write_parquet
 from likewise.jobs.training import RetrievalJob
 from likewise.registry.base import SideReader, SideTable
 
@@ -23,7 +24,13 @@ SPACE = "saved_dataset"
 
 @dataclass(frozen=True, slots=True)
 class SavedDataset:
-    """A training set that was written to a file, and what it was made from."""
+    """A training set that was written to a file, and what it was made from.
+
+    Example:
+        >>> saved = SavedDataset("train", "train.parquet", ("visits",), ("user_id",), 3, {"users": "ab12"}, 100, 0)
+        >>> saved.catalog, saved.features
+        (3, ('visits',))
+    """
 
     name: str
     """Its name, unique in the project."""
@@ -73,7 +80,7 @@ class SaveRequest:
     """The training set."""
     name: str
     """The name to save it under."""
-    storage: Any
+    storage: object
     """A path, or a ``SavedDatasetFileStorage``."""
     tags: dict[str, str]
     """Free labels."""
@@ -97,7 +104,7 @@ def save(side: SideTable, request: SaveRequest, root: str, now: int) -> SavedDat
             f"there is a saved dataset {name!r} already", cure="take another name, or allow_overwrite=True"
         )
     counted = _Counted(job)
-    path = write_parquet(counted.batches(), storage_path(request.storage), request.allow_overwrite, root)
+    path = write_parquet(counted.batches(), request.storage, request.allow_overwrite, root)
     saved = SavedDataset(
         name,
         str(path.resolve()),
@@ -116,6 +123,8 @@ def save(side: SideTable, request: SaveRequest, root: str, now: int) -> SavedDat
 
 
 class _Counted:
+    """The batches of a training set, counted as they go by."""
+
     def __init__(self, job: RetrievalJob) -> None:
         self.job = job
         self.rows = 0
@@ -125,7 +134,7 @@ class _Counted:
 
         return pa.RecordBatchReader.from_batches(self.job.schema, self._counted())
 
-    def _counted(self) -> Any:
+    def _counted(self) -> Iterator[pa.RecordBatch]:
         for batch in self.job.to_arrow_batches():
             self.rows += batch.num_rows
             yield batch

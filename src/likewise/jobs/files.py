@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from pathlib import Path
@@ -37,7 +38,7 @@ def write_parquet(batches: pa.RecordBatchReader, storage: object, allow_overwrit
         part.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.errno == 28:
+        if error.errno == errno.ENOSPC:
             raise StoreFull(f"no space is left to write {path}", cure="free some, and try again") from error
         raise
     finally:

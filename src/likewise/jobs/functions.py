@@ -26,8 +26,8 @@ class Functions:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._known: dict[str, Callable[..., Any]] = {}
-        self._seen: dict[str, str] = {}
+        self._known: dict[str, Callable[..., Any]] = {}  # by hash
+        self._seen: dict[str, str] = {}  # the hash of each view's function here
         self._loaded = False
 
     def repo_request(self) -> ApplyRequest:
@@ -39,8 +39,10 @@ class Functions:
     def remember(self, objects: Iterable[Definition]) -> None:
         """Know the functions of definitions that were made in this process."""
         for definition in objects:
-            if isinstance(definition, OnDemandFeatureView) and definition.function is not None:
-                self._remember(definition)
+            function = definition.function if isinstance(definition, OnDemandFeatureView) else None
+            if function is not None and function.call is not None:
+                self._known[function.hash] = function.call
+                self._seen[definition.name] = function.hash
 
     def runner(self, definitions: Definitions) -> Callable[[str], OnDemandRunner]:
         """Return what makes the runner of an on-demand view of a catalog."""
@@ -77,9 +79,3 @@ class Functions:
         self._loaded = True
         self.remember(loaded.contents)
         return loaded
-
-    def _remember(self, view: OnDemandFeatureView) -> None:
-        function = view.function
-        if function is not None and function.call is not None:
-            self._known[function.hash] = function.call
-            self._seen[view.name] = function.hash

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from likewise.core.keys import KeyCodec
@@ -21,10 +21,10 @@ from likewise.core.time import SystemClock
 from likewise.offline.base import CREATED_TIME, EVENT_TIME, OfflineEngine, Part, Span
 from likewise.online.base import OnlineStore
 from likewise.online.rows import Layout, RowWriter
-from likewise.plan.materialize import MaterializePlan
-from likewise.registry.base import SideTable
+from likewise.plan.materialize import MaterializePlan, Progress
+from likewise.registry.base import SideReader, SideTable
 from likewise.registry.leases import Lease, LeaseTaken, acquire, holder, release, renew
-from likewise.registry.watermarks import Run, chunk_done, close_run, open_run, read_watermark
+from likewise.registry.watermarks import Run, chunk_done, close_run, forget, open_run, read_watermark
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,15 +82,15 @@ class Kit:
     """Reads the source."""
     store: OnlineStore
     """Is written to."""
-    chunk_rows: int = 5_000_000
+    chunk_rows: int
     """About how many rows of the source one chunk covers."""
-    batch_keys: int = 50_000
-    """How many keys are written to the store in one step."""
-    lease_seconds: float = 60.0
+    batch_keys: int
+    """How many keys are written to the store in one step, at least 1."""
+    lease_seconds: float
     """For how long a run that died keeps others from the view."""
-    report: Callable[[Event], None] = field(default=lambda event: None)
+    report: Callable[[Event], None]
     """Is told how far the run has come."""
-    crash: Crash = field(default=lambda point: None)
+    crash: Crash
     """Is called at each named point."""
 
 
@@ -141,12 +141,16 @@ class _Writer:
         return self.keys, self.written
 
     def _drop_other_origin(self) -> None:
-        """Drop what another source left: its rows may look newer than all of this one's."""
+        """Drop what another source left: its rows may look newer than all of this one's.
+
+        The watermark goes first: it must not say of an empty table that it is filled, whenever this run is killed.
+        """
         side, project, view = self.kit.side, self.plan.project, self.plan.view
         found = side.get(project, ORIGINS, view)
         if found is not None and found.value == self.plan.origin:
             return
         if found is not None:
+            forget(side, project, view)
             self.kit.store.drop([self.plan.table])
         side.put(project, ORIGINS, view, self.plan.origin, None)
 
@@ -211,7 +215,7 @@ def _is_dead(owner: str) -> bool:
     return False
 
 
-def progress_of(side: SideTable, project: str, view: str) -> tuple[int | None, str]:
-    """Return (latest event time, definition) of what is materialized of a view."""
+def progress_of(side: SideReader, project: str, view: str) -> Progress:
+    """Return how far a view is materialized."""
     mark = read_watermark(side, project, view)
-    return mark.end, mark.definition
+    return Progress(mark.end, mark.definition)

@@ -62,6 +62,8 @@ def range_spine(selection: Selection, engine: OfflineEngine, root: str, start: i
     import pyarrow as pa
 
     keys = {tuple(_renamed(part, view)) for part, view in selection.views.items()}
+    if not keys:
+        raise RequestError("no view that was asked for has rows of its own", cure="give the entity rows")
     if len(keys) != 1:
         raise RequestError(
             f"the views have different keys: {', '.join(map(str, sorted(keys)))}",
@@ -84,8 +86,12 @@ def _renamed(part: Projection, view: FeatureView) -> list[str]:
     return [renamed.get(entity.join_key, entity.join_key) for entity in sorted_keys(view)]
 
 
-def time_column(table: pa.Table) -> str:
-    """Return the name of the entity rows' column of times: ``event_timestamp``, or the only column of times.
+def time_column(table: pa.Table, what: str = "the entity rows") -> str:
+    """Return the name of the rows' column of times: ``event_timestamp``, or the only column of times.
+
+    Args:
+        table: the rows.
+        what: what the rows are, for messages.
 
     Raises:
         RequestError: there is none, or more than one.
@@ -99,9 +105,9 @@ def time_column(table: pa.Table) -> str:
         return str(times[0])
     if not times:
         cure = f"add a column {TIME!r}; {near_misses(TIME, table.column_names)}"
-        raise RequestError("the entity rows have no column of times", cure=cure)
+        raise RequestError(f"{what} have no column of times", cure=cure)
     raise RequestError(
-        f"the entity rows have several columns of times: {', '.join(map(repr, times))}",
+        f"{what} have several columns of times: {', '.join(map(repr, times))}",
         cure=f"name the one that counts {TIME!r}",
     )
 

@@ -56,6 +56,19 @@ class RetrievalJob:
         spine: the entity rows, with times in UTC.
         tools: what to do it with.
         full_feature_names: whether features are called ``view__feature``.
+
+    Example:
+        >>> import pandas as pd
+        >>> from likewise import Entity, FeatureStore, FeatureView, FileSource
+        >>> from likewise.config import parse_config
+        >>> visits = pd.DataFrame({"user": [1, 1], "at": pd.to_datetime(["2024-01-01", "2024-01-09"]), "visits": [7, 8]})
+        >>> visits.to_parquet("visits.parquet")
+        >>> store = FeatureStore(config=parse_config("{project: demo, registry: reg.db, online_store: memory}"))
+        >>> source = FileSource(path="visits.parquet", timestamp_field="at")
+        >>> _ = store.apply([FeatureView("users", source, entities=[Entity(name="user")])])
+        >>> spine = pd.DataFrame({"user": [1], "event_timestamp": pd.to_datetime(["2024-01-05"])})
+        >>> store.get_historical_features(spine, ["users:visits"]).to_df()["visits"].tolist()
+        [7]
     """
 
     def __init__(self, plan: TrainingPlan, spine: pa.Table, tools: Tools, full_feature_names: bool) -> None:
@@ -96,7 +109,7 @@ class RetrievalJob:
         """Write the training set to a Parquet file, whole or not at all, and return its path.
 
         Args:
-            storage: a path, or Feast's ``SavedDatasetFileStorage(path=…)``.
+            storage: a path, from the working folder, or Feast's ``SavedDatasetFileStorage(path=…)``.
             allow_overwrite: whether a file that is there is replaced.
             timeout: accepted as Feast has it, and not used.
         """
@@ -126,31 +139,36 @@ class RetrievalJob:
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         join = narrowed(self._spine, self.plan.time, self.plan.spine_types)
+        runners = [self._tools.runner(step.view) for step in self.plan.on_demand]
         start = 0
         for batch in self._tools.engine.training(self.plan, join):
             rows = self._spine.slice(start, batch.num_rows)
             start += batch.num_rows
-            yield from self._finish(rows, batch)
+            yield from self._finish(rows, batch, runners)
         if start != self._spine.num_rows:
             raise AssertionError(f"the engine returned {start} of {self._spine.num_rows} entity rows")
 
-    def _finish(self, rows: pa.Table, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    def _finish(
+        self, rows: pa.Table, batch: pa.RecordBatch, runners: Sequence[ArrowRunner]
+    ) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
         columns: dict[str, Any] = {name: batch.column(name) for name in batch.schema.names}
-        for step in self.plan.on_demand:
-            columns |= self._computed(step, rows, columns)
+        for step, runner in zip(self.plan.on_demand, runners, strict=True):
+            columns |= self._computed(step, runner, rows, columns)
         chosen = [columns[column] for column, _, _ in self.plan.features]
         yield from pa.table([*rows.columns, *chosen], schema=self.schema).to_batches()
 
-    def _computed(self, step: OnDemandStep, rows: pa.Table, columns: Mapping[str, Any]) -> dict[str, Any]:
+    def _computed(
+        self, step: OnDemandStep, runner: ArrowRunner, rows: pa.Table, columns: Mapping[str, Any]
+    ) -> dict[str, Any]:
         view = self._tools.on_demand[step.view]
         requested = {field.name: field.dtype for source in view.request_sources for field in source.schema}
         given = {
             name: columns[column] if name not in requested else _requested(rows, column, requested[name], step.view)
             for column, name in step.inputs
         }
-        outputs = self._tools.runner(step.view).run_arrow(given, rows.num_rows)
+        outputs = runner.run_arrow(given, rows.num_rows)
         return {column: outputs[name] for name, column in step.outputs}
 
     def __repr__(self) -> str:

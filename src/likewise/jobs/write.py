@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from likewise.core.columns import Column, conform, to_utc_micros
@@ -12,6 +13,7 @@ from likewise.core.names import near_misses
 from likewise.core.types import Family, FeatureType, arrow_type
 from likewise.define.source import DataSource, FileSource
 from likewise.define.view import FeatureView
+from likewise.jobs.spine import time_column
 from likewise.offline.base import OfflineEngine
 from likewise.online.base import OnlineStore
 from likewise.online.rows import Layout, RowWriter, tombstone
@@ -22,33 +24,46 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def write_online(store: OnlineStore, project: str, view: FeatureView, rows: pa.Table, now: int) -> int:
-    """Write rows of a view to the online store, each unless a newer one is there.
+@dataclass(frozen=True, slots=True)
+class OnlineBatch:
+    """Records of one view, ready to be written."""
+
+    table: str
+    """The view's table in the online store."""
+    keys: Sequence[bytes]
+    """The entity keys."""
+    records: Sequence[bytes]
+    """A record for each key."""
+
+
+def online_batch(project: str, view: FeatureView, rows: pa.Table, now: int) -> OnlineBatch:
+    """Return rows of a view as online records. Nothing is written: what does not fit is found out before.
 
     Args:
-        store: the store.
         project: the project.
         view: the view.
         rows: keys, event time and features, under the view's names or the source's columns.
         now: the time, in microseconds since the epoch: the created time of rows that have none.
 
-    Returns:
-        How many rows were written; older ones are not.
-
     Raises:
-        RequestError: a column is missing, or holds what does not fit; nothing was written.
+        RequestError: a column is missing, or holds what does not fit.
+        NotSupported: the view has windows, or a transformation.
     """
     refuse_computed(view)
     source = _time_source(view)
-    keys = KeyCodec([entity.type for entity in sorted_keys(view)], [entity.join_key for entity in sorted_keys(view)])
-    found = [_key(rows, source, entity.join_key, entity.type, view) for entity in sorted_keys(view)]
+    keys = _keys(rows, source, view)
     event = _times(rows, source, source.timestamp_field, view)
     created = _created(rows, source, view, now)
     columns = [_feature(rows, source, field.name, field.dtype, view) for field in view.features]
     writer = RowWriter(Layout.of((field.name, field.dtype) for field in view.features))
-    table, encoded = table_name(project, view.name), keys.encode_arrow(found, rows.num_rows)
-    store.create([table])
-    return store.write(table, encoded, writer.encode_arrow(encoded, event, created, columns))
+    records = writer.encode_arrow(keys, event, created, columns)
+    return OnlineBatch(table_name(project, view.name), keys, records)
+
+
+def write_batch(store: OnlineStore, batch: OnlineBatch) -> int:
+    """Write records to the online store, each unless a newer one is there, and return how many were written."""
+    store.create([batch.table])
+    return store.write(batch.table, batch.keys, batch.records)
 
 
 def delete_online(store: OnlineStore, project: str, view: FeatureView, rows: pa.Table, now: int) -> int:
@@ -60,14 +75,12 @@ def delete_online(store: OnlineStore, project: str, view: FeatureView, rows: pa.
         view: the view.
         rows: the keys.
         now: the time of the deletion, in microseconds since the epoch.
+
+    Returns:
+        How many keys were deleted; one with a later event time is not.
     """
-    entities = sorted_keys(view)
-    keys = KeyCodec([entity.type for entity in entities], [entity.join_key for entity in entities])
-    source = _time_source(view)
-    found = [_key(rows, source, entity.join_key, entity.type, view) for entity in entities]
-    table, encoded = table_name(project, view.name), keys.encode_arrow(found, rows.num_rows)
-    store.create([table])
-    return store.write(table, encoded, [tombstone(key, now) for key in encoded])
+    keys = _keys(rows, _time_source(view), view)
+    return write_batch(store, OnlineBatch(table_name(project, view.name), keys, [tombstone(key, now) for key in keys]))
 
 
 def write_offline(engine: OfflineEngine, view: FeatureView, rows: pa.Table, root: str, now: int) -> str:
@@ -124,6 +137,13 @@ def _as(values: Column, column: pa.Field, view: FeatureView) -> Column:
         raise RequestError(what, cure="give values of that type") from error
 
 
+def _keys(rows: pa.Table, source: DataSource, view: FeatureView) -> list[bytes]:
+    entities = sorted_keys(view)
+    columns = [_key(rows, source, entity.join_key, entity.type, view) for entity in entities]
+    codec = KeyCodec([entity.type for entity in entities], [entity.join_key for entity in entities])
+    return codec.encode_arrow(columns, rows.num_rows)
+
+
 def _time_source(view: FeatureView) -> DataSource:
     source = view.source
     if source is None:
@@ -164,17 +184,14 @@ def _key(rows: pa.Table, source: DataSource, name: str, declared: FeatureType, v
 def _times(rows: pa.Table, source: DataSource, name: str, view: FeatureView) -> Column:
     import pyarrow as pa
 
-    if not name:
-        times = [c.name for c in rows.schema if pa.types.is_timestamp(c.type)]
-        name = "event_timestamp" if "event_timestamp" in rows.column_names or not times else times[0]
-    column = _needed(rows, source, name, view)
+    column = _needed(rows, source, name or time_column(rows, f"the rows for {view.title}"), view)
     if column.null_count:
         row = column.is_null().index(pa.scalar(True)).as_py()
         raise InvalidTime(
-            f"row {row} for {view.title} has no {name!r}: it is null", cure="give every row its event time"
+            f"row {row} for {view.title} has no event time: it is null", cure="give every row its event time"
         )
     try:
-        return to_utc_micros(column, f"column {name!r} of the rows for {view.title}")
+        return to_utc_micros(column, f"the event time of the rows for {view.title}")
     except SourceDrift as error:
         raise InvalidTime(error.message, cure=error.cure) from error
 

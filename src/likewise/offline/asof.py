@@ -2,8 +2,8 @@
 
 The entity rows are the small side: they are sorted once by key and time, and each becomes a *slot*. The source is the
 large side: its rows stream by once, in any order. A source row belongs to the first slot of its key whose time is not
-before it, and a slot keeps only the latest of its rows. At the end each slot without rows takes over the row of the slot
-before it. So the large side is never sorted and never held, and nothing depends on the order in which it comes.
+before it, and a slot keeps only the latest of its rows. At the end each slot without rows takes over the row of the
+slot before it. So the large side is never sorted and never held, and nothing depends on the order in which it comes.
 
 With *known by* (S4) a row is placed by the later of its event and created times, and a slot takes the latest of its own
 row and all rows before it, by S2.
@@ -88,7 +88,7 @@ class Latest:
             np.maximum.at(self.place, rows.code, rows.place)
 
     def _keep_greatest(self, rows: Rows, values: Ints, best: Ints) -> Rows:
-        """Raise each group's best value, forget what ranked behind the old one, and return the rows that have the new one."""
+        """Raise each group's best value, forget what ranked below the old one, and return the rows with the new."""
         before = best[rows.code]
         np.maximum.at(best, rows.code, values)
         after = best[rows.code]
@@ -147,7 +147,7 @@ class Slots:
         return Rows(slot[chosen].astype(np.int64), placed.event, placed.created, placed.place)
 
     def _first_not_before(self, first: Starts, many: Starts, when: Ints) -> tuple[Starts, Flags]:
-        """Find, for all rows at once, the first of a key's slots whose time is not before ``when``, and if there is one.
+        """Find for each row the first of its key's slots whose time is not before ``when``, and whether there is one.
 
         A binary search with steps that are powers of two; rows whose key has fewer slots than a step sit it out.
         """
@@ -167,7 +167,7 @@ class Slots:
         return slot, slot < end
 
     def answers(self, latest: Latest, ttl: int | None, known_by: bool) -> Ints:
-        """Return the place of the source row that counts for each entity row, in their order; NOBODY where there is none.
+        """Return the place of the source row that counts for each entity row; NOBODY where there is none.
 
         Args:
             latest: the latest of the rows placed in each slot.
@@ -192,8 +192,8 @@ class Slots:
     def _greatest_so_far(self, latest: Latest) -> Ints:
         """Return, for each slot, the slot of its key up to it that has the latest row of all (S2)."""
         slots = np.arange(len(self))
-        ranking = [latest.place, latest.event] if latest.created is None else [latest.place, latest.created, latest.event]
-        by_rank = np.lexsort(ranking)
+        created = [] if latest.created is None else [latest.created]
+        by_rank = np.lexsort([latest.place, *created, latest.event])
         rank = np.empty(len(self), np.int64)
         rank[by_rank] = slots
         key = self._first_of_key() * (len(self) + 1)  # grows from key to key, so a new key outranks the one before
@@ -211,4 +211,5 @@ def _order(codes: Ints, times: Ints) -> Ints:
     bits = max(1, len(times)).bit_length()
     packed = (codes[by_time] << bits) | np.arange(len(times))
     packed.sort()
-    return by_time[packed & ((1 << bits) - 1)]
+    order: Ints = by_time[packed & ((1 << bits) - 1)]
+    return order

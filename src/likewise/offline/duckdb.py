@@ -1,37 +1,43 @@
 """DuckDBEngine: the embedded offline engine: local files, joined exactly, in bounded memory.
 
-The joins are those of :mod:`likewise.offline.asof`: the entity rows are sorted, the source streams by. DuckDB does what a
-database does best: it matches keys of any type, and runs the SQL of a caller who selects entity rows with it.
+The joins are those of :mod:`likewise.offline.asof`: the entity rows are sorted, the source streams by. DuckDB does what
+a database does best: it matches keys of any type, and runs the SQL of a caller who selects entity rows with it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 
 from likewise.config import OfflineStoreConfig
 from likewise.core.columns import Column
 from likewise.core.types import UnixTimestamp, arrow_type
+from likewise.offline.asof import Ints
 from likewise.offline.base import CREATED_TIME, EVENT_TIME, OfflineEngine, Part, Span
 from likewise.offline.duckdb_sql import Session, SqlMatcher, run_query
-from likewise.offline.fetch import fetch_in_order
-from likewise.offline.files import add_file
+from likewise.offline.fetch import Fetched, fetch_in_order
+from likewise.offline.files import add_file, fingerprint
 from likewise.offline.joins import Tools, join_all, latest_places
-from likewise.offline.match import flags
-from likewise.offline.memory import parse_size, slices, usual_limit
+from likewise.offline.match import comparable, flags, part_numbers
+from likewise.offline.memory import answer_bytes, parse_size, slices, usual_limit
 from likewise.offline.narrow import Narrow, ahead
 from likewise.offline.schema import common_schema
 from likewise.offline.source import Group, opened
+from likewise.offline.spool import Spool, Spools
 from likewise.plan.scan import Location, Scan, ScanColumn
 from likewise.plan.training import TrainingPlan
 
 _ALL = Part()
 _BATCH = 1 << 16
 """About how many rows a batch of an answer has."""
+_BATCH_BYTES = 1 << 26
+"""About how many bytes it takes at most."""
 
 
 class DuckDBEngine(OfflineEngine):
@@ -54,6 +60,7 @@ class DuckDBEngine(OfflineEngine):
         self._memory = parse_size(memory_limit) if memory_limit else usual_limit()
         self._threads = threads or os.cpu_count() or 1
         self._folder = temp_directory
+        self._spools = Spools()
         self._session = Session(self._memory // 2, self._threads, temp_directory, search)
 
     @classmethod
@@ -64,7 +71,7 @@ class DuckDBEngine(OfflineEngine):
             config: the configuration.
             root: the repo's folder, where relative paths start.
         """
-        folder = os.path.join(root, config.temp_directory) if config.temp_directory else ""
+        folder = str(Path(root) / config.temp_directory) if config.temp_directory else ""
         return cls(config.memory_limit, config.threads, folder, search=root)
 
     def schema(self, location: Location) -> pa.Schema:
@@ -81,12 +88,10 @@ class DuckDBEngine(OfflineEngine):
 
     def latest(self, scan: Scan, span: Span, part: Part = _ALL) -> Iterator[pa.RecordBatch]:
         """Return the latest row (S2) of each key among the rows of a span of event times."""
-        columns, schema = _columns(scan)
-        with self._working() as (pool, stack):
-            source = stack.enter_context(opened(scan, self._folder, pool))
-            places = latest_places(source, span, part, self._tools(pool))
-            found = fetch_in_order(source, columns, places, pool)
-            yield from _batches(scan, schema, found)
+        if part.of == 1:
+            return self._latest(scan, span)
+        stamp = scan, span, part.of, fingerprint(scan.location)
+        return self._spools.part(stamp, part.number, lambda: self._spool(scan, span, part.of))
 
     def rows(self, scan: Scan, span: Span) -> Iterator[pa.RecordBatch]:
         """Return all rows of a span of event times, in file order."""
@@ -103,7 +108,7 @@ class DuckDBEngine(OfflineEngine):
             return stack.enter_context(opened(scan, self._folder, pool)).rows
 
     def append(self, location: Location, rows: pa.Table) -> str:
-        """Add rows to a source as one new Parquet file, and return its path; :mod:`likewise.offline.files` says where."""
+        """Add rows to a source as one new Parquet file, and return its path (:mod:`likewise.offline.files`)."""
         return add_file(location, rows)
 
     def query(self, sql: str) -> pa.RecordBatchReader:
@@ -115,21 +120,36 @@ class DuckDBEngine(OfflineEngine):
         return run_query(self._session, sql)
 
     def close(self) -> None:
-        """Do nothing: files and databases are open only while an answer is computed."""
+        """Forget what is kept between the parts of :meth:`latest`; nothing else is open between answers."""
+        self._spools.close()
 
     def _training(self, plan: TrainingPlan, rows: pa.Table, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         with self._working() as (pool, stack):
             sources = [stack.enter_context(opened(join.scan, self._folder, pool)) for join in plan.joins]
-            for start, count in slices(rows.num_rows, sources, self._memory):
+            each = sum(map(answer_bytes, sources))
+            step = max(1024, min(_BATCH, _BATCH_BYTES // max(1, each)))
+            for start, count in slices(rows.num_rows, each, self._memory):
                 spine = rows.slice(start, count)
                 found = join_all(plan, spine, sources, self._tools(pool))
-                for first in range(0, count, _BATCH):
-                    outputs = [column for part in found for column in part.slice(first, _BATCH)]
-                    yield from pa.table([*spine.slice(first, _BATCH).columns, *outputs], schema=schema).to_batches()
+                for table in ahead(pool, partial(_answer, spine, found, schema, step), range(0, count, step)):
+                    yield from table.to_batches()
+
+    def _latest(self, scan: Scan, span: Span) -> Iterator[pa.RecordBatch]:
+        columns, schema = _columns(scan)
+        with self._working() as (pool, stack):
+            source = stack.enter_context(opened(scan, self._folder, pool))
+            places = latest_places(source, span, self._tools(pool))
+            yield from _batches(scan, schema, fetch_in_order(source, columns, places, pool))
+
+    def _spool(self, scan: Scan, span: Span, parts: int) -> Spool:
+        rows = ((batch, _parts(scan, batch, parts)) for batch in self._latest(scan, span))
+        return Spool(self._folder, _columns(scan)[1], parts, rows)
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[tuple[ThreadPoolExecutor, contextlib.ExitStack]]:
         """Give a computation its threads, and a stack for what it opens."""
+        if self._folder:
+            Path(self._folder).mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(self._threads, "likewise-offline") as pool, contextlib.ExitStack() as stack:
             yield pool, stack
 
@@ -137,8 +157,14 @@ class DuckDBEngine(OfflineEngine):
         return Tools(pool, SqlMatcher(self._session), self._memory)
 
 
+def _answer(spine: pa.Table, found: Sequence[Fetched], schema: pa.Schema, count: int, start: int) -> pa.Table:
+    """Return some entity rows with the joins' outputs after their columns."""
+    outputs = [column for part in found for column in part.slice(start, count)]
+    return pa.table([*spine.slice(start, count).columns, *outputs], schema=schema)
+
+
 def _columns(scan: Scan) -> tuple[list[ScanColumn], pa.Schema]:
-    """Return what latest() and rows() read, and what they return: the same, but for a created time that is not there."""
+    """Return what latest() and rows() read, and what they return: a column of created times in any case."""
     time = arrow_type(UnixTimestamp)
     times = [ScanColumn(name, UnixTimestamp) for name in (scan.time, scan.created) if name]
     fields = [(key.column, arrow_type(key.type)) for key in scan.keys] + [(EVENT_TIME, time), (CREATED_TIME, time)]
@@ -167,6 +193,12 @@ def _batches(scan: Scan, schema: pa.Schema, found: Iterable[list[Column]]) -> It
             yield from _joined(waiting)
             waiting = []
     yield from _joined(waiting)
+
+
+def _parts(scan: Scan, batch: pa.RecordBatch, parts: int) -> Ints:
+    """Return which part each row's key is in."""
+    keys = [comparable(column, key.type) for column, key in zip(batch.columns, scan.keys, strict=False)]
+    return part_numbers(keys, parts, batch.num_rows)
 
 
 def _joined(tables: list[pa.Table]) -> list[pa.RecordBatch]:

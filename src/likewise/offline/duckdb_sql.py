@@ -1,4 +1,4 @@
-"""SQL: what DuckDB does for the engine: match keys of any type to numbers, list distinct keys, and run a caller's query.
+"""SQL: what DuckDB does for the engine: number keys of any type, list distinct keys, and run a caller's query.
 
 Statements are built as syntax trees; the columns they name are the engine's own (``k0``, ``k1`` …), never a caller's.
 """
@@ -6,9 +6,12 @@ Statements are built as syntax trees; the columns they name are the engine's own
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -39,10 +42,12 @@ class Session:
     @contextlib.contextmanager
     def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open an empty database in memory, and close it at the end."""
+        # Two databases that spill into one folder would overwrite each other's files.
+        folder = str(Path(self.folder or tempfile.gettempdir()) / f"likewise-spill-{uuid.uuid4().hex}")
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{max(self.memory >> 10, 64 << 10)}KiB",
             "threads": self.threads,
-            "temp_directory": self.folder or tempfile.gettempdir(),
+            "temp_directory": folder,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
@@ -52,6 +57,7 @@ class Session:
             connection.execute("SET enable_progress_bar = false")
             connection.execute("SET TimeZone = 'UTC'")
             yield connection
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class SqlMatcher:
@@ -73,13 +79,23 @@ class SqlMatcher:
         with self._over(schema, rows) as connection:
             numbers = np.arange(len(keys[0]), dtype=np.int64)
             connection.register(_KEYS, pa.table([*keys, numbers], [*names, _CODE]))
+            # Without these it would hash the rows, as it cannot know how many there are, and not the keys.
+            connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
             yield from connection.sql(query.sql("duckdb")).to_arrow_reader(BATCH)
 
-    def distinct(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> pa.Table:
-        """Return the distinct ones of some rows."""
-        query = exp.select(*schema.names).distinct().from_(_ROWS)
+    def latest(
+        self, keys: Sequence[str], schema: pa.Schema, rows: Iterable[pa.RecordBatch]
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield, without its key, the greatest row of each key, compared column by column."""
+        others = [name for name in schema.names if name not in keys]
+        row = exp.Struct(expressions=[_named(name) for name in others])
+        greatest = exp.select(exp.Max(this=row).as_("row")).from_(_ROWS).group_by(*keys)
+        query = exp.select(
+            *(exp.Dot(this=exp.column("row"), expression=exp.to_identifier(name)).as_(name) for name in others)
+        )
         with self._over(schema, rows) as connection:
-            return connection.sql(query.sql("duckdb")).to_arrow_table()
+            sql = query.from_(greatest.subquery("found")).sql("duckdb")
+            yield from connection.sql(sql).to_arrow_reader(BATCH)
 
     @contextlib.contextmanager
     def _over(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -102,6 +118,10 @@ class SqlMatcher:
             if errors and isinstance(errors[0], Exception):
                 raise errors[0] from error
             raise
+
+
+def _named(name: str) -> exp.Expression:
+    return exp.PropertyEQ(this=exp.to_identifier(name), expression=exp.column(name))
 
 
 def run_query(session: Session, sql: str) -> pa.RecordBatchReader:

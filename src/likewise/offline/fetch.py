@@ -21,7 +21,7 @@ from likewise.offline.source import Group, Source
 from likewise.plan.scan import ScanColumn
 
 _LARGEST = 1 << 30
-"""Columns below this many bytes are brought together, which makes taking values quicker; larger text may not fit one."""
+"""Columns below this many bytes are made one array, which makes taking values quicker; larger text may not fit one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,12 @@ def fetch(source: Source, columns: Sequence[ScanColumn], places: Ints, pool: Exe
     """
     wanted, index = np.unique(places, return_inverse=True)
     missing = int(np.searchsorted(wanted, 0))  # NOBODY, if it is among them, comes first
-    pieces = list(pool.map(lambda part: _take(*part, columns), _parts(source, wanted[missing:])))
-    merged = tuple(_merged([piece[n] for piece in pieces], column) for n, column in enumerate(columns))
-    return Fetched(merged, pa.array(index - missing, mask=places == NOBODY))
+    parts = _parts(source, wanted[missing:])
+    tasks = [(group, rows, column) for column in columns for group, rows in parts]
+    taken = list(pool.map(lambda task: task[0].take(task[2], task[1]), tasks))
+    count = len(parts)
+    merged = [_merged(taken[n * count : (n + 1) * count], column) for n, column in enumerate(columns)]
+    return Fetched(tuple(merged), pa.array(index - missing, mask=places == NOBODY))
 
 
 def fetch_in_order(
@@ -66,7 +69,7 @@ def fetch_in_order(
         places: the rows, in ascending order.
         pool: reads row groups.
     """
-    yield from ahead(pool, lambda part: _take(*part, columns), _parts(source, places))
+    yield from ahead(pool, lambda part: _take(part[0], part[1], columns), _parts(source, places))
 
 
 def _parts(source: Source, wanted: Ints) -> list[tuple[Group, Ints]]:

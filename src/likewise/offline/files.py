@@ -10,15 +10,14 @@ A location's path names a file, a directory or a glob, looked at in this order:
 Files count in the order of their paths (S2). Rows are added as new Parquet files, never by rewriting one:
 
 * a directory or glob of Parquet files gets a file that it matches, named after the file that is last by now and the
-  time: ``part-9.parquet`` is followed by ``part-9~01700000000000000-000000-5f3a9c1e.parquet``, so path order is the order of
-  arrival, and whoever else reads the path sees the new rows
+  time: ``part-9.parquet`` is followed by ``part-9~01700000000000000-000000-5f3a9c1e.parquet``, so path order is the
+  order of arrival, and whoever else reads the path sees the new rows
 * a single file, and any source of CSV or JSON lines, gets one in the folder beside it that is called as the path and
   ``.appended``; these count after all others
 """
 
 from __future__ import annotations
 
-import errno
 import fnmatch
 import glob
 import itertools
@@ -32,9 +31,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from likewise.core.errors import SourceError, SourceMissing, StoreFull
+from likewise.core.errors import SourceError, SourceMissing
 from likewise.core.names import near_misses
 from likewise.define.source import FORMATS
+from likewise.offline.disk import room_for, sync_folder
 from likewise.plan.scan import Location
 
 _COUNTER = itertools.count()
@@ -59,6 +59,21 @@ def files_of(location: Location) -> list[tuple[str, str]]:
     return found
 
 
+def fingerprint(location: Location) -> tuple[tuple[str, int, int, int], ...]:
+    """Return each of a source's files with its stamp: what is different once the source is.
+
+    Raises:
+        SourceMissing: there are none.
+    """
+    return tuple((path, *file_stamp(path)) for path, _ in files_of(location))
+
+
+def file_stamp(path: str) -> tuple[int, int, int]:
+    """Return inode, size and time of change of a file: what is different once it was written anew."""
+    stat = Path(path).stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
 def add_file(location: Location, rows: pa.Table) -> str:
     """Add rows to a source as one new Parquet file, and return its path; it appears whole or not at all.
 
@@ -68,11 +83,10 @@ def add_file(location: Location, rows: pa.Table) -> str:
     """
     target = _new_path(location)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _write(rows, target)
+        with room_for(f"{rows.num_rows:,} rows in {target}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write(rows, target)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise StoreFull(f"no space is left to write {target}", cure="free some, and try again") from error
         raise SourceError(f"{target} cannot be written: {error}", cure="see to the folder and its rights") from error
     return str(target)
 
@@ -101,7 +115,7 @@ def _beside(location: Location) -> str:
     """Return the folder of the rows that were added to what is no directory or glob of Parquet files."""
     folder, name = os.path.split(location.path.rstrip("/"))
     plain = name if Path(location.path).exists() else re.sub(r"[*?\[\]]", lambda m: urllib.parse.quote(m[0]), name)
-    return os.path.join(_fixed(folder), f"{plain}.appended")
+    return str(Path(_fixed(folder)) / f"{plain}.appended")
 
 
 def _fixed(folder: str) -> str:
@@ -158,15 +172,7 @@ def _write(rows: pa.Table, target: Path) -> None:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(target.parent)
 
 
 def _nearby(location: Location) -> str:
@@ -174,6 +180,7 @@ def _nearby(location: Location) -> str:
     path = Path(location.path)
     folder = next(parent for parent in path.parents if parent.is_dir())
     if folder != path.parent:
-        return f"there is no folder {str(folder / path.relative_to(folder).parts[0])!r}; make the files, or mend the path"
+        missing = folder / path.relative_to(folder).parts[0]
+        return f"there is no folder {str(missing)!r}; make the files, or mend the path"
     names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     return near_misses(path.name, names) if names else "the folder is empty; make the files, or mend the path"

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from likewise.core.types import Family
 from likewise.offline.asof import LONGEST, NOBODY, Ints, Latest, Rows, Slots
-from likewise.offline.base import Part, Span
+from likewise.offline.base import Span
 from likewise.offline.fetch import Fetched, fetch
-from likewise.offline.match import SpineKeys, number_keys, part_numbers, whole_numbers
+from likewise.offline.match import SpineKeys, number_keys, whole_numbers
 from likewise.offline.narrow import Narrow, Sink
 from likewise.offline.source import Source
 from likewise.plan.training import AsOfJoin, TrainingPlan
@@ -38,8 +38,16 @@ class KeyMatcher(Protocol):
         """
         ...
 
-    def distinct(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> pa.Table:
-        """Return the distinct ones of some rows."""
+    def latest(
+        self, keys: Sequence[str], schema: pa.Schema, rows: Iterable[pa.RecordBatch]
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield, without its key, the greatest row of each key, compared column by column.
+
+        Args:
+            keys: the columns of the keys.
+            schema: the rows' columns.
+            rows: the rows.
+        """
         ...
 
 
@@ -92,39 +100,47 @@ def _places(join: AsOfJoin, source: Source, keys: SpineKeys, slots: Slots, known
     return slots.answers(latest, ttl, known_by)
 
 
-def latest_places(source: Source, span: Span, part: Part, tools: Tools) -> Ints:
-    """Return the places of the latest row (S2) of each key of a part, among the rows of a span, in ascending order."""
-    narrow = Narrow(source, span, part)
-    keys = _keys_of(narrow, tools)
-    latest = Latest(keys.count, bool(source.scan.created))
+def latest_places(source: Source, span: Span, tools: Tools) -> Ints:
+    """Return the places of the latest row (S2) of each key among the rows of a span, in ascending order."""
+    narrow = Narrow(source, span)
+    keys = _close_keys(narrow, tools)
+    places = _latest_by_match(narrow, tools) if keys is None else _latest_by_code(narrow, keys, tools)
+    places.sort()
+    return places
+
+
+def _close_keys(narrow: Narrow, tools: Tools) -> SpineKeys | None:
+    """Return a source's keys if they are whole numbers that lie close together, or if it has none; else None."""
+    nobody = np.zeros(0, np.int64)
+    kinds = [key.type.family for key in narrow.source.scan.keys]
+    if not kinds:
+        return SpineKeys(nobody, 1, None, ())
+    if kinds != [Family.INT]:
+        return None
+    low, high = narrow.key_ends(tools.pool)
+    count = high - low + 1
+    if count > max(8 * narrow.source.rows, 1 << 20) or count * _GROUP_BYTES > tools.memory // 4:
+        return None
+    return SpineKeys(nobody, count, low, ())
+
+
+def _latest_by_code(narrow: Narrow, keys: SpineKeys, tools: Tools) -> Ints:
+    latest = Latest(keys.count, bool(narrow.source.scan.created))
 
     def sink(rows: Rows) -> None:
         for block in rows.blocks():
             latest.add(block)
 
     _feed(narrow, keys, sink, tools)
-    found = np.flatnonzero(latest.place != NOBODY)
-    if not keys.distinct and part.of > 1:  # distinct keys are those of the part already
-        columns = [] if keys.low is None else [pa.array(found + keys.low)]
-        found = found[part_numbers(columns, part.of, len(found)) == part.number]
-    places = latest.place[found]
-    places.sort()
+    places: Ints = latest.place[latest.place != NOBODY]
     return places
 
 
-def _keys_of(narrow: Narrow, tools: Tools) -> SpineKeys:
-    """Return all keys of a source: a range of whole numbers if they lie close together, else the distinct ones."""
-    nobody = np.zeros(0, np.int64)
-    kinds = [key.type.family for key in narrow.source.scan.keys]
-    if not kinds:
-        return SpineKeys(nobody, 1, None, ())
-    if kinds == [Family.INT]:
-        low, high = narrow.key_ends(tools.pool)
-        count = high - low + 1
-        if count <= max(8 * narrow.source.rows, 1 << 20) and count * _GROUP_BYTES <= tools.memory // 4:
-            return SpineKeys(nobody, max(0, count), low, ())
-    distinct = tools.matcher.distinct(*narrow.keys(tools.pool)).combine_chunks()
-    return SpineKeys(nobody, distinct.num_rows, None, tuple(column.combine_chunks() for column in distinct.columns))
+def _latest_by_match(narrow: Narrow, tools: Tools) -> Ints:
+    schema, rows = narrow.batches(tools.pool)
+    keys = schema.names[: len(narrow.source.scan.keys)]
+    found = [whole_numbers(batch.column("place")) for batch in tools.matcher.latest(keys, schema, rows)]
+    return np.concatenate([np.zeros(0, np.int64), *found])
 
 
 def _feed(narrow: Narrow, keys: SpineKeys, sink: Sink, tools: Tools) -> None:

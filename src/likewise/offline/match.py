@@ -124,9 +124,11 @@ def _hashes(column: Column) -> Hashes:
         return np.concatenate([_hashes(chunk) for chunk in whole.chunks])
     if pa.types.is_decimal(whole.type):
         words: Hashes = np.frombuffer(whole.buffers()[1], np.uint64)[2 * whole.offset :][: 2 * len(whole)]
-        return _mixed(words[::2]) + words[1::2]
+        low, high = words[::2], words[1::2]
+        return _mixed(low) + high
     if pa.types.is_floating(whole.type):
-        return whole.fill_null(0.0).to_numpy(zero_copy_only=False).view(np.uint64)
+        numbers: npt.NDArray[np.float64] = whole.fill_null(0.0).to_numpy(zero_copy_only=False)
+        return numbers.view(np.uint64)
     if not pa.types.is_string(whole.type) and not pa.types.is_binary(whole.type):
         return whole_numbers(whole).view(np.uint64)
     return _text_hashes(whole)
@@ -152,7 +154,8 @@ def _piece_hashes(letters: npt.NDArray[np.uint8], ends: Ints) -> Hashes:
     position = np.arange(ends[0], ends[-1]) - np.repeat(ends[:-1], lengths)
     terms = (letters[ends[0] : ends[-1]].astype(np.uint64) + np.uint64(1)) * powers[position]
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
-    return sums[ends[1:] - ends[0]] - sums[ends[:-1] - ends[0]] + lengths.astype(np.uint64)
+    found: Hashes = sums[ends[1:] - ends[0]] - sums[ends[:-1] - ends[0]] + lengths.astype(np.uint64)
+    return found
 
 
 def whole_numbers(column: Column) -> Ints:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,8 @@ from likewise.offline.source import Source
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 _SLOT_BYTES = 150
 """What an entity row takes while it is sorted and matched."""
+_UNKNOWN = 8 << 30
+"""The memory of a machine that does not say how much it has."""
 _LEAST_ROWS = 1 << 16
 """How many entity rows are taken at a time at least, however little memory there is."""
 
@@ -39,7 +42,8 @@ def parse_size(text: str) -> int:
 
 def usual_limit() -> int:
     """Return 60 % of the memory that this machine, or this container, has."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    pages, size = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
+    total = os.sysconf(pages) * os.sysconf(size) if pages in os.sysconf_names else _UNKNOWN
     for file in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
         try:
             total = min(total, int(file.read_text()))
@@ -48,28 +52,37 @@ def usual_limit() -> int:
     return total * 6 // 10
 
 
-def slices(rows: int, sources: Sequence[Source], limit: int) -> Iterator[tuple[int, int]]:
+def slices(rows: int, answer_bytes: int, limit: int) -> Iterator[tuple[int, int]]:
     """Cut entity rows into slices whose answers fit in half of the memory; yield (first row, number of rows).
 
     Args:
         rows: how many entity rows there are.
-        sources: what is joined to them.
+        answer_bytes: how much one row's answer takes.
         limit: the memory, in bytes.
+
+    Example:
+        >>> list(slices(100_000, 10_000, 1_000_000_000))
+        [(0, 65536), (65536, 34464)]
     """
-    each = _SLOT_BYTES + sum(row_bytes(source) for source in sources)
-    most = max(_LEAST_ROWS, int(limit / 2 / each))
+    most = max(_LEAST_ROWS, limit // 2 // (_SLOT_BYTES + answer_bytes))
     for start in range(0, rows, most):
         yield start, min(most, rows - start)
 
 
-def row_bytes(source: Source) -> int:
-    """Estimate how many bytes one row of a source's columns takes in memory."""
-    return sum(_value_bytes(source, column.column, arrow_type(column.type)) for column in source.scan.columns)
+def answer_bytes(source: Source) -> int:
+    """Estimate how many bytes one row of a source's columns takes in memory, by its first file."""
+    groups = [group for group in source.groups if group.file is source.groups[0].file][:4]
+    rows = max(1, sum(group.rows for group in groups))
+    stored: Counter[str] = Counter()
+    for group in groups:
+        footer = group.file.footer.row_group(group.number)
+        for leaf in range(footer.num_columns):
+            column = footer.column(leaf)
+            stored[column.path_in_schema.partition(".")[0]] += column.total_uncompressed_size
+    return sum(_value_bytes(arrow_type(column.type), stored[column.column] / rows) for column in source.scan.columns)
 
 
-def _value_bytes(source: Source, column: str, kind: pa.DataType) -> int:
+def _value_bytes(kind: pa.DataType, stored: float) -> int:
     if pa.types.is_primitive(kind) or pa.types.is_decimal(kind):
-        return max(1, kind.bit_width // 8)
-    sizes = [group.stored_bytes(column) for group in source.groups[:8]]
-    rows = sum(group.rows for group in source.groups[:8])
-    return max(16, 2 * sum(sizes) // max(1, rows))
+        return max(1, int(kind.bit_width) // 8)
+    return max(16, int(2 * stored))  # what repeats takes less room in a file

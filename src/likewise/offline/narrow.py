@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,10 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from likewise.core.columns import Column
-from likewise.core.types import FeatureType, UnixTimestamp
+from likewise.core.types import UnixTimestamp
 from likewise.offline.asof import NEVER, Flags, Ints, Rows
-from likewise.offline.base import Part, Span
-from likewise.offline.match import SpineKeys, comparable, comparable_fields, dense_codes, part_numbers, whole_numbers
+from likewise.offline.base import Span
+from likewise.offline.match import (
+    SpineKeys,
+    comparable,
+    comparable_fields,
+    dense_codes,
+    flags,
+    whole_numbers,
+)
 from likewise.offline.source import Group, Source
 from likewise.plan.scan import ScanColumn
 
@@ -38,8 +45,6 @@ class Narrow:
     """The source."""
     span: Span
     """The span; rows without an event time are never in it."""
-    part: Part = Part()
-    """Which part of all keys :meth:`batches` and :meth:`keys` give."""
 
     @property
     def groups(self) -> list[Group]:
@@ -57,17 +62,12 @@ class Narrow:
         return rows if chosen.all() else rows.only(chosen)
 
     def batches(self, pool: Executor) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-        """Return the rows with their keys as ``k0`` …, and ``event``, ``created`` (if there is one) and ``place``."""
-        fields = [("event", pa.int64()), ("created", pa.int64()), ("place", pa.int64())]
-        if not self.source.scan.created:
-            del fields[1]
-        schema = pa.schema([*comparable_fields(self._key_types()), *fields])
+        """Return the rows that have a key: keys as ``k0`` …, ``event``, ``created`` if there is one, ``place``."""
+        scan = self.source.scan
+        times = ["event", "created"] if scan.created else ["event"]
+        fields = [(name, pa.int64()) for name in (*times, "place")]
+        schema = pa.schema([*comparable_fields([key.type for key in scan.keys]), *fields])
         return schema, _pieces(ahead(pool, lambda group: self._table(group, schema), self.groups))
-
-    def keys(self, pool: Executor) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-        """Return the rows' keys as ``k0`` …, without those that have a null; repeats are left in."""
-        schema = pa.schema(comparable_fields(self._key_types()))
-        return schema, _pieces(ahead(pool, lambda group: self._key_table(group, schema), self.groups))
 
     def chosen(self, group: Group) -> Flags:
         """Return which of a group's rows are in the span."""
@@ -81,15 +81,13 @@ class Narrow:
 
     def _table(self, group: Group, schema: pa.Schema) -> pa.Table:
         event, created, chosen = self._times(group)
-        columns = self._key_columns(group)
-        chosen &= self._in_part(columns, group.rows)
-        times = [event, group.places] if created is None else [event, created, group.places]
-        return _chosen(pa.table([*columns, *times], schema=schema), chosen)
-
-    def _key_table(self, group: Group, schema: pa.Schema) -> pa.Table:
-        columns = self._key_columns(group)
-        chosen = self._times(group)[2] & self._in_part(columns, group.rows)
-        return _chosen(pa.table(columns, schema=schema), chosen).drop_null()
+        keys = self._key_columns(group)
+        for column in keys:
+            if column.null_count:
+                chosen &= flags(column.is_valid())
+        times = [event] if created is None else [event, created]
+        table = pa.table([*keys, *times, group.places], schema=schema)
+        return table if chosen.all() else table.filter(pa.array(chosen))
 
     def _times(self, group: Group) -> tuple[Ints, Ints | None, Flags]:
         """Return event times, created times if there are any, and which rows are in the span."""
@@ -103,15 +101,6 @@ class Narrow:
 
     def _key_columns(self, group: Group) -> list[Column]:
         return [comparable(group.read(key), key.type) for key in self.source.scan.keys]
-
-    def _key_types(self) -> list[FeatureType]:
-        return [key.type for key in self.source.scan.keys]
-
-    def _in_part(self, columns: Sequence[Column], rows: int) -> Flags | bool:
-        if self.part.of == 1:
-            return True
-        flags: Flags = part_numbers(columns, self.part.of, rows) == self.part.number
-        return flags
 
 
 def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
@@ -127,10 +116,6 @@ def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T]) -> Iterato
     finally:
         for future in pending:
             future.cancel()
-
-
-def _chosen(table: pa.Table, chosen: Flags) -> pa.Table:
-    return table if chosen.all() else table.filter(pa.array(chosen))
 
 
 def _pieces(tables: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:

@@ -7,7 +7,7 @@ import pyarrow.json
 
 from likewise.core.errors import SourceDrift
 from likewise.offline.files import files_of
-from likewise.offline.source import naming, open_parquet
+from likewise.offline.source import naming, read_footer
 from likewise.offline.text import INFER, csv_reader
 from likewise.plan.scan import Location
 
@@ -40,7 +40,7 @@ def common_schema(location: Location) -> pa.Schema:
 
 def _file_schema(path: str, form: str) -> tuple[list[str], list[pa.DataType]]:
     if form == "parquet":
-        schema = open_parquet(path).footer.schema.to_arrow_schema()
+        schema = read_footer(path)[1]
         return schema.names, schema.types
     with naming(path, form):
         reader = csv_reader(path) if form == "csv" else _json_reader(path)
@@ -59,7 +59,7 @@ def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return one
     if _holds(other, one):
         return other
-    if pa.types.is_timestamp(one) and pa.types.is_timestamp(other):  # a naive time is UTC, and a zone is only a way to show it
+    if pa.types.is_timestamp(one) and pa.types.is_timestamp(other):  # naive is UTC; a zone is only a way to show a time
         return pa.timestamp(max(one.unit, other.unit, key=_UNITS.index), "UTC")
     return None
 

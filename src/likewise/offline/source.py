@@ -7,26 +7,27 @@ number is a row's *place*.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from likewise.core.columns import Column, conform
-from likewise.core.errors import InvalidTime, LikewiseError, SourceDrift, SourceUnreadable, StoreFull
+from likewise.core.columns import Column
+from likewise.core.errors import InvalidTime, LikewiseError, SourceDrift, SourceUnreadable
 from likewise.core.names import near_misses
 from likewise.core.types import FeatureType, UnixTimestamp, accepts
 from likewise.offline.asof import Ints
 from likewise.offline.base import Span
-from likewise.offline.files import files_of
+from likewise.offline.disk import room_for
+from likewise.offline.files import file_stamp, files_of
+from likewise.offline.nested import conform_nested
 from likewise.offline.text import copy_csv, copy_json_lines, from_csv, from_json
 from likewise.plan.scan import Scan, ScanColumn
 
@@ -35,6 +36,56 @@ Converter = Callable[[Column, FeatureType, str], Column]
 _FROM_TEXT = {"csv": (copy_csv, from_csv), "jsonl": (copy_json_lines, from_json)}
 _PER_MICRO = {"milliseconds": (1000, 1), "microseconds": (1, 1), "nanoseconds": (1, 1000)}
 _DAY = 86_400_000_000
+
+
+class OpenFiles:
+    """Parquet files that stay open between reads, a few at a time: opening one with many columns takes long.
+
+    Args:
+        most: how many may be idle.
+    """
+
+    def __init__(self, most: int = 64) -> None:
+        self._most = most
+        self._idle: list[tuple[str, pq.ParquetFile]] = []
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def borrow(self, wanted: DataFile) -> Iterator[pq.ParquetFile]:
+        """Give a file to one thread for as long as it reads."""
+        file = self._idle_one(wanted.stored) or self._open(wanted)
+        try:
+            yield file
+        finally:
+            self._put(wanted.stored, file)
+
+    def close(self) -> None:
+        """Close all of them."""
+        with self._lock:
+            for _, file in self._idle:
+                file.close()
+            self._idle = []
+
+    def _open(self, wanted: DataFile) -> pq.ParquetFile:
+        """Open a file, unless it is no longer the one whose footer was read."""
+        file = pq.ParquetFile(wanted.stored, metadata=wanted.footer)
+        if file_stamp(wanted.stored) == wanted.stamp:
+            return file
+        file.close()
+        raise SourceUnreadable(f"{wanted.path} was changed while it was read", cure="try again")
+
+    def _idle_one(self, path: str) -> pq.ParquetFile | None:
+        with self._lock:
+            for position in range(len(self._idle) - 1, -1, -1):
+                if self._idle[position][0] == path:
+                    return self._idle.pop(position)[1]
+        return None
+
+    def _put(self, path: str, file: pq.ParquetFile) -> None:
+        with self._lock:
+            self._idle.append((path, file))
+            if len(self._idle) > self._most:
+                self._idle.pop(0)[1].close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +102,10 @@ class DataFile:
     """Its columns and their types; None where it is the declared type that says what the column's text means."""
     convert: Converter
     """What turns its columns into declared types."""
+    handles: OpenFiles
+    """What keeps it open between reads."""
+    stamp: tuple[int, int, int]
+    """What :func:`likewise.offline.files.file_stamp` gave for the Parquet file before its footer was read."""
 
     def read(self, group: int, column: str) -> pa.ChunkedArray:
         """Read one column of one row group.
@@ -58,9 +113,8 @@ class DataFile:
         Raises:
             SourceUnreadable: the bytes are damaged.
         """
-        with naming(self.path):
-            with pq.ParquetFile(self.stored, metadata=self.footer) as file:
-                return file.read_row_group(group, columns=[column], use_threads=False).column(column)
+        with naming(self.path), self.handles.borrow(self) as file:
+            return file.read_row_group(group, columns=[column], use_threads=False).column(column)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +155,6 @@ class Group:
         """
         return self._conform(self.file.read(self.number, wanted.column).take(pa.array(rows)), wanted, rows)
 
-    def stored_bytes(self, column: str) -> int:
-        """Return how many bytes a column, with all that is nested in it, takes before compression."""
-        footer = self.file.footer
-        leaves = [n for n in range(footer.num_columns) if footer.schema.column(n).path.split(".")[0] == column.split(".")[0]]
-        return sum(footer.row_group(self.number).column(leaf).total_uncompressed_size for leaf in leaves)
-
     def may_have(self, time: str, span: Span) -> bool:
         """Tell whether a row of the group may lie in a span of times, by what the footer says of a column of times."""
         ends = _ends(self.file, self.number, time)
@@ -127,7 +175,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The files behind a scan, opened; every column of the scan is there, with a type that can hold the declared one."""
+    """The files behind a scan, opened; every column of the scan is there, of a type that can hold the declared one."""
 
     scan: Scan
     """What is read from it."""
@@ -160,24 +208,49 @@ def opened(scan: Scan, folder: str, pool: Executor) -> Iterator[Source]:
         StoreFull: no space is left for a copy.
     """
     wanted = _columns(scan)
-    with tempfile.TemporaryDirectory(prefix="likewise-", dir=folder or None) as copies:
-        names = [column.column for column in wanted]
-        files = list(pool.map(partial(_open, columns=names, copies=copies), *zip(*files_of(scan.location), strict=True)))
+    paths, forms = zip(*files_of(scan.location), strict=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="likewise-", dir=folder or None) as copies,
+        contextlib.closing(OpenFiles()) as handles,
+    ):
+        opener = _Opener([column.column for column in wanted], copies, handles)
+        files = list(pool.map(opener.open, paths, forms))
         for file in files:
             _check(file, wanted, scan)
         yield Source(scan, tuple(_groups(files)))
 
 
-def open_parquet(path: str) -> DataFile:
-    """Read a Parquet file's footer.
+def read_footer(path: str) -> tuple[pq.FileMetaData, pa.Schema]:
+    """Read a Parquet file's footer, and the columns it tells of.
 
     Raises:
         SourceUnreadable: it is not Parquet.
     """
     with naming(path):
         footer = pq.read_metadata(path)
-        schema = footer.schema.to_arrow_schema()
-        return DataFile(path, path, footer, dict(zip(schema.names, schema.types, strict=True)), conform)
+        return footer, footer.schema.to_arrow_schema()
+
+
+@dataclass(frozen=True, slots=True)
+class _Opener:
+    columns: Sequence[str]
+    copies: str
+    handles: OpenFiles
+
+    def open(self, path: str, form: str) -> DataFile:
+        if form == "parquet":
+            with naming(path):
+                stamp = file_stamp(path)
+            footer, schema = read_footer(path)
+            types = dict(zip(schema.names, schema.types, strict=True))
+            return DataFile(path, path, footer, types, conform_nested, self.handles, stamp)
+        copy, convert = _FROM_TEXT[form]
+        handle, stored = tempfile.mkstemp(dir=self.copies)
+        os.close(handle)
+        with naming(path, form), room_for(f"a copy of {path}"):
+            names = copy(path, self.columns, stored)
+            stamp, footer = file_stamp(stored), pq.read_metadata(stored)
+            return DataFile(path, stored, footer, dict.fromkeys(names), convert, self.handles, stamp)
 
 
 @contextlib.contextmanager
@@ -188,22 +261,9 @@ def naming(path: str, form: str = "parquet") -> Iterator[None]:
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         if isinstance(error, LikewiseError):
             raise
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise StoreFull(f"no space is left for a copy of {path}", cure="free some, or set temp_directory") from error
         raise SourceUnreadable(
             f"{path} cannot be read as {form}: {error}", cure="restore the file, or take it away"
         ) from error
-
-
-def _open(path: str, form: str, columns: Sequence[str], copies: str) -> DataFile:
-    if form == "parquet":
-        return open_parquet(path)
-    copy, convert = _FROM_TEXT[form]
-    handle, stored = tempfile.mkstemp(dir=copies)
-    os.close(handle)
-    with naming(path, form):
-        names = copy(path, columns, stored)
-        return DataFile(path, stored, pq.read_metadata(stored), dict.fromkeys(names), convert)
 
 
 def _columns(scan: Scan) -> list[ScanColumn]:
@@ -239,7 +299,7 @@ def _groups(files: Sequence[DataFile]) -> Iterator[Group]:
 
 
 def _ends(file: DataFile, group: int, column: str) -> tuple[int, int] | None:
-    """Return the first and last time of a column in a row group, in microseconds; None where the footer does not say."""
+    """Return the first and last time of a column in a row group in microseconds; None if the footer does not say."""
     schema = file.footer.schema
     if file.columns[column] is None or column not in schema.names:
         return None

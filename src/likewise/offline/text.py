@@ -1,4 +1,4 @@
-"""Text: CSV and JSON lines files, as Parquet copies of their fields' texts, and what such a text means in a declared type.
+"""Text: CSV and JSON lines files, as Parquet copies of their fields' texts, and what a text means in a declared type.
 
 A text file is read once from front to back. Its fields are copied as they stand, in order, into a Parquet file that is
 thrown away afterwards; from there on it is read like any other, a few columns and row groups at a time, and a field is
@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from types import GenericAlias
 from typing import Any
 
 import msgspec
@@ -75,7 +76,7 @@ def csv_reader(path: str, convert: pa.csv.ConvertOptions | None = None) -> pa.Re
 
 
 def copy_json_lines(path: str, columns: Sequence[str], target: str) -> list[str]:
-    """Copy some fields of a JSON lines file as JSON text to a Parquet file; arguments and result as :func:`copy_csv`."""
+    """Copy some fields of a JSON lines file as JSON text to a Parquet file; all else as :func:`copy_csv`."""
     names: dict[str, None] = {}
     schema = pa.schema([(name, pa.binary()) for name in dict.fromkeys(columns)])
     batches = (_json_batch(rows, schema, names) for rows in _json_rows(path))
@@ -175,8 +176,8 @@ def from_json(column: Column, declared: FeatureType, what: str) -> Column:
     shape = _json_shape(declared)
     if shape is not None:
         try:
-            values = msgspec.json.decode(b"[" + b",".join(text or b"null" for text in column.to_pylist()) + b"]", type=shape)
-            return pa.array(values, arrow_type(declared))
+            texts = b",".join(text or b"null" for text in column.to_pylist())
+            return pa.array(msgspec.json.decode(b"[" + texts + b"]", type=shape), arrow_type(declared))
         except (ValueError, OverflowError):
             pass  # below, value by value, the one that does not fit is found
     return _each(column, lambda text, kind: json_value(json.loads(text), kind), declared, what)
@@ -263,6 +264,13 @@ _CSV_COLUMNS: dict[Family, Callable[[Column, FeatureType], Column]] = {
     Family.TIME: _times,
 }
 """How whole columns are turned; what fails is turned value by value, which knows more spellings and names the value."""
+_JSON_SHAPES: dict[Family, Any] = {
+    Family.INT: list[int | None],
+    Family.FLOAT: list[float | None],
+    Family.BOOL: list[bool | None],
+    Family.TEXT: list[str | None],
+    Family.UUID: list[str | None],
+}
 _OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII)
 _RANGE = {"Int32": 2**31, "Int64": 2**63}
@@ -287,10 +295,7 @@ def _whole(number: Decimal, declared: FeatureType) -> int:
 
 def _json_shape(declared: FeatureType) -> Any:
     """Return the Python type that a JSON array of such values is quickly decoded as; None if there is none."""
-    simple = {Family.INT: int, Family.FLOAT: float, Family.BOOL: bool, Family.TEXT: str, Family.UUID: str}
-    if declared.family in simple:
-        return list[simple[declared.family] | None]  # type: ignore[misc]
     if declared.family in (Family.LIST, Family.SET) and declared.inner is not None:
         inner = _json_shape(declared.inner)
-        return None if inner is None else list[inner | None]
-    return None
+        return None if inner is None else GenericAlias(list, (inner | None,))
+    return _JSON_SHAPES.get(declared.family)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from likewise.core.errors import StoreError
+from likewise.core.errors import RecordCorrupt, StoreError
 from likewise.online import rows
 from likewise.online.rows import STAMP
 
@@ -134,8 +134,15 @@ class OnlineStore(ABC):
         for table in tables:
             after = None
             while found := self.scan(table, after):
-                rows.check([key for key, _ in found], [record for _, record in found], table)
-                after = found[-1][0]
+                keys, records = [key for key, _ in found], [record for _, record in found]
+                rows.check(keys, records, table)
+                for key, seen, again in zip(keys, records, self.read([(table, keys)])[0], strict=True):
+                    if again is None or again[STAMP] < seen[STAMP]:
+                        raise RecordCorrupt(
+                            f"online table {table!r} has the key {key[:60].hex()}, but does not find it",
+                            cure="rebuild the online store: all it holds is in the offline sources",
+                        )
+                after = keys[-1]
 
     def __enter__(self) -> Self:
         return self

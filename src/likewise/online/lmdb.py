@@ -3,21 +3,24 @@
 The file is one LMDB database. A key in it is four bytes that name the table, then the entity key; the value is the
 record::
 
+    0000 0001                                    number of the table, check sum
     0000 0001 + entity key                       record
-    8000 0001 + its first 475 bytes + BLAKE2b    record, entity key, length of the entity key    (keys over 507 bytes)
+    8000 0001                                    the same again
+    8000 0001 + its first 475 bytes + BLAKE2b    record, entity key, its length    (entity keys over 507 bytes)
     0000 0000 + "changes"                        counts creates and drops, so that readers notice them
     0000 0000 + "dropped" + number               a dropped table whose records are not all removed yet
     0000 0000 + "format"                         format of the file, check sum, the version of Likewise it needs
     0000 0000 + "next"                           number of the next table, check sum; no number is used twice
     0000 0000 + "table" + hash of its name       number, check sum, name
 
+An entry without an entity key begins each range, so that a record whose table number is damaged stands out of order.
 Readers never wait, and a read is one transaction. Writers wait for one another, for a bounded time, and a batch is one
 transaction: after a kill at any moment it is there or it is not. By default a commit leaves the last few bytes of a
 write to the operating system (LMDB's ``metasync=False``): a power cut can undo the last write, but cannot damage or mix
 any; ``durable=True`` waits for them too.
 
-What an LMDB file is damaged in is found where it matters: each record has its check sum, small files are checked whole
-when they are opened, larger ones by :meth:`LmdbStore.check`.
+Damage is found where it matters: each record has its check sum, small files are checked whole when they are opened,
+larger ones by :meth:`LmdbStore.check`.
 """
 
 from __future__ import annotations
@@ -58,6 +61,8 @@ _CUT = 475
 """How much of a longer one is kept before its hash, for the order of keys."""
 _LONG = 1 << 31
 """Marks the tables' ranges for longer keys."""
+_LEAST = b"\0"
+"""The first of all entity keys, which are not empty."""
 _META = b"\0\0\0\0"
 _FORMAT_KEY = _META + b"format"
 _NEXT_KEY = _META + b"next"
@@ -103,7 +108,7 @@ class LmdbStore(OnlineStore):
         map_size: the largest size that the file may grow to, in bytes. Disk is used as it fills.
         durable: whether every write waits for the disk in full.
         wait: for how long a write waits for other writers, in seconds.
-        check_below: a file up to this many bytes is checked whole when a process opens it (about 10 ms per MB).
+        check_below: a file up to this many bytes is checked whole when a process opens it (about 25 ms per MB).
 
     Raises:
         StoreCorrupt: the folder holds something else, or a damaged store.
@@ -124,7 +129,7 @@ class LmdbStore(OnlineStore):
         map_size: int = 64 << 30,
         durable: bool = False,
         wait: float = 30.0,
-        check_below: int = 8 << 20,
+        check_below: int = 16 << 20,
     ) -> None:
         self.folder = Path(folder)
         self._wait = wait
@@ -575,15 +580,21 @@ def _check_ranges(txn: Txn, folder: Path) -> None:
     """Check that every entry and every record belongs to something: a wrong bit in a key shows in that."""
     known = set(dict(_read_tables(txn, folder)).values()) | set(_dropped(txn, folder))
     for tail, _ in _walk(txn, _META):
-        if not (_META + tail).startswith((_CHANGES_KEY, _DROPPED_KEY, _FORMAT_KEY, _NEXT_KEY, _TABLE_KEY)):
+        key = _META + tail
+        known_kind = key.startswith((_CHANGES_KEY, _DROPPED_KEY, _FORMAT_KEY, _NEXT_KEY, _TABLE_KEY))
+        if not known_kind or txn.get(key) is None:
             raise _corrupt(folder, f"it has an entry {tail[:40]!r}")
+    wanted = {number | long for number in known for long in (0, _LONG)}
     with txn.cursor() as cursor:
         found = cursor.set_range(_NUMBER.pack(1))
         while found:
-            (number,) = _NUMBER.unpack(cursor.key()[:4].ljust(4))
-            if number & ~_LONG not in known:
+            number, _ = _unsealed(cursor.value(), folder)
+            if cursor.key() != _NUMBER.pack(number) or number not in wanted:
                 raise _corrupt(folder, f"it has records of a table {number & ~_LONG}, which is not there")
-            found = number < _NUMBER.unpack(b"\xff" * 4)[0] and cursor.set_range(_NUMBER.pack(number + 1))
+            wanted.remove(number)
+            found = cursor.set_range(_NUMBER.pack(number + 1))
+    if missing := wanted - {number | long for number in _dropped(txn, folder) for long in (0, _LONG)}:
+        raise _corrupt(folder, f"it has lost the records of table {min(missing) & ~_LONG}")
 
 
 def _read_tables(txn: Txn, folder: Path) -> Iterator[tuple[str, int]]:
@@ -606,8 +617,11 @@ def _add_tables(txn: Txn, tables: Iterable[str], folder: Path) -> None:
     number, _ = _unsealed(txn.get(_NEXT_KEY, _sealed(1)), folder)
     for table in tables:
         name = table.encode()
-        number += txn.put(_TABLE_KEY + _table_tail(name), _sealed(number, name), overwrite=False)
-    if number >= _LONG:
+        if txn.put(_TABLE_KEY + _table_tail(name), _sealed(number, name), overwrite=False):
+            for begin in (number, number | _LONG):
+                txn.put(_NUMBER.pack(begin), _sealed(begin))
+            number += 1
+    if number >= _LONG - 1:
         raise StoreError(f"{folder} has had {number} tables, which is all it can name", cure="remove the folder")
     txn.put(_NEXT_KEY, _sealed(number))
     _count_change(txn)
@@ -697,11 +711,12 @@ def _split(value: bytes) -> Pair:
 def _in_order(txn: Txn, number: int, start: bytes, folder: Path) -> Iterator[Pair]:
     """Yield (entity key, record) in the order of the keys, from ``start`` or a little before."""
     short, long = _NUMBER.pack(number), _NUMBER.pack(number | _LONG)
-    if next(_walk(txn, long), None) is None:
-        return _walk(txn, short, start)
+    if next(_walk(txn, long, _LEAST), None) is None:
+        return _walk(txn, short, start or _LEAST)
     # Both ranges are in the order of the first 475 bytes; what shares those is put in order here.
-    whole = (_joined(tail, value, folder) for tail, value in _walk(txn, long, start[:_CUT]))
-    both = heapq.merge(_walk(txn, short, start[:_CUT]), whole, key=_first_part)
+    begin = start[:_CUT] or _LEAST
+    whole = (_joined(tail, value, folder) for tail, value in _walk(txn, long, begin))
+    both = heapq.merge(_walk(txn, short, begin), whole, key=_first_part)
     return chain.from_iterable(sorted(alike) for _, alike in groupby(both, key=_first_part))
 
 

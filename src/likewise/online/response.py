@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 class FieldStatus(enum.IntEnum):
-    """What is known of a value; Feast's names and numbers."""
+    """What is known of a value; Feast's names and numbers.
+
+    Example:
+        >>> FieldStatus.OUTSIDE_MAX_AGE.value
+        4
+    """
 
     PRESENT = 1
     NULL_VALUE = 2
@@ -119,9 +124,9 @@ class OnlineResponse:
         """
         import pyarrow as pa
 
-        columns = {name: pa.array(values, arrow_type(self._key_types[name])) for name, values in self._keys.items()}
+        columns = {name: _arrow(name, values, self._key_types[name]) for name, values in self._keys.items()}
         for feature in self._features:
-            columns[feature.name] = _arrow(feature.values, feature.type)
+            columns[feature.name] = _arrow(feature.name, feature.values, feature.type)
         if include_event_timestamps:
             for feature in self._features:
                 columns[f"{feature.name}__ts"] = pa.array(feature.times, arrow_type(UnixTimestamp))
@@ -155,13 +160,7 @@ class OnlineResponse:
         return html
 
 
-def _arrow(values: Sequence[Any], feature_type: FeatureType) -> pa.Array:
-    import pyarrow as pa
+def _arrow(name: str, values: Sequence[Any], feature_type: FeatureType) -> pa.Array:
+    from likewise.online.columns import ColumnWriter
 
-    return pa.array([_plain(value) for value in values], arrow_type(feature_type))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value
-    return sorted(value) if isinstance(value, set | frozenset) else value
+    return ColumnWriter(name, feature_type).array(values)

@@ -4,7 +4,8 @@
 
     likewise (format, needs)                      format of the file, the version of Likewise it needs
     tables   (id, name, seal)                     seal: CRC-32 of "id:name"; no id is used twice
-    records  (table_id, key, record)              primary key (table_id, key), without a rowid
+    records  (table_id, key, record)              primary key (table_id, key), without a rowid; each table begins with
+                                                  an empty key, so that damage to a table_id shows in the order
 
 The file has a write-ahead log: readers do not wait for the writer, and a read is one transaction, so it sees one
 moment. A batch is one transaction, and "newer wins" is decided inside it, by the upsert's WHERE. By default a commit
@@ -46,13 +47,16 @@ _SCHEMA = (
     " PRIMARY KEY (table_id, key)) WITHOUT ROWID",
 )
 _FIND = "SELECT id, seal FROM tables WHERE name = ?"
-_GET = "SELECT record FROM records WHERE table_id = ? AND key = ?"
+# The casts change nothing, unless damage has made text or a number of the bytes; the check sum then tells.
+_GET = "SELECT CAST(record AS BLOB) FROM records WHERE table_id = ? AND key = ?"
 # Stamps are bytes 9 to 26 of a record, which SQL counts from 1.
 _PUT_NEWER = """
 INSERT INTO records VALUES (?, ?, ?) ON CONFLICT (table_id, key) DO UPDATE SET record = excluded.record
 WHERE substr(excluded.record, 10, 18) >= substr(record, 10, 18)
 """
-_SCAN = "SELECT key, record FROM records WHERE table_id = ? AND key > ? ORDER BY key LIMIT ?"
+_SCAN = (
+    "SELECT CAST(key AS BLOB), CAST(record AS BLOB) FROM records WHERE table_id = ? AND key > ? ORDER BY key LIMIT ?"
+)
 _DAMAGE = frozenset(
     {
         sqlite3.SQLITE_CORRUPT,
@@ -106,7 +110,7 @@ class SqliteStore(OnlineStore):
         *,
         durable: bool = False,
         wait: float = 30.0,
-        check_below: int = 8 << 20,
+        check_below: int = 16 << 20,
     ) -> None:
         self.file = Path(file)
         self._durable = durable
@@ -130,6 +134,7 @@ class SqliteStore(OnlineStore):
                     if added.rowcount and added.lastrowid is not None:
                         seal = _seal(added.lastrowid, name)
                         connection.execute("UPDATE tables SET seal = ? WHERE id = ?", (seal, added.lastrowid))
+                        connection.execute("INSERT INTO records VALUES (?, x'', x'')", (added.lastrowid,))
 
     def drop(self, tables: Sequence[str]) -> None:
         """Remove tables with all that they hold."""
@@ -274,8 +279,10 @@ class SqliteStore(OnlineStore):
         if problems != ["ok"]:
             raise self._corrupt("; ".join(problems))
         tables = connection.execute("SELECT id, name, seal FROM tables").fetchall()
+        begun = {number for (number,) in connection.execute("SELECT table_id FROM records WHERE key = x''")}
         used = {number for (number,) in connection.execute("SELECT DISTINCT table_id FROM records")}
-        if any(seal != _seal(number, name) for number, name, seal in tables) or used - {each for each, _, _ in tables}:
+        known = {number for number, name, seal in tables if seal == _seal(number, name)}
+        if not len(tables) == len(known) or not known == used == begun:
             raise self._corrupt("its list of tables fails its check sums, or does not have all of them")
         return [name for _, name, _ in tables]
 
@@ -285,6 +292,8 @@ class SqliteStore(OnlineStore):
             yield
         except sqlite3.Error as error:
             raise self._name(error, doing, size) from error
+        except UnicodeDecodeError as error:  # SQLite quotes the schema in what it says, in whatever state that is
+            raise self._corrupt(str(error)) from error
         except OSError as error:
             raise named_os_error(error, self.file, doing) from error
 

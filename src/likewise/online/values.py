@@ -103,8 +103,8 @@ def to_arrow(t: FeatureType) -> Convert | None:
             return to_micros
         case Family.UUID:
             return lambda value: str(uuid.UUID(bytes=value) if isinstance(value, bytes) else value)
-        case Family.SET if t.inner is not None:
-            return _each(to_arrow(t.inner) or (lambda value: value))
+        case Family.LIST | Family.SET if t.inner is not None:
+            return _listed(to_arrow(t.inner))
         case _:
             return _inside(t, to_arrow)
 
@@ -122,6 +122,15 @@ def _inside(t: FeatureType, convert: Callable[[FeatureType], Convert | None]) ->
 
 def _each(convert: Convert) -> Convert:
     return lambda items: converted(items, convert)
+
+
+def _listed(convert: Convert | None) -> Convert:
+    def apply(items: Any) -> list[Any]:
+        if isinstance(items, str | bytes | Mapping):
+            raise TypeError(f"{items!r} is no list")
+        return list(items) if convert is None else converted(items, convert)
+
+    return apply
 
 
 def _each_field(converts: Mapping[str, Convert]) -> Convert:

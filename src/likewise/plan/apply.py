@@ -18,7 +18,7 @@ from likewise.define.contents import Contents, collect
 from likewise.define.definition import Definition
 from likewise.define.entity import Entity
 from likewise.define.field import Field
-from likewise.define.source import FileSource
+from likewise.define.source import FileSource, PushSource
 from likewise.define.view import FeatureView, WindowedView
 from likewise.plan.scan import Location, is_computed, locate
 from likewise.registry.catalog import Catalog
@@ -157,6 +157,7 @@ class _Resolver:
             if isinstance(source, FileSource) and source.name in self.fresh:
                 self.schemas[source.name] = self._schema(source)
         sources = {source.name: self._with_time(source) for source in contents.sources}
+        sources |= {name: _over(source, sources) for name, source in sources.items() if isinstance(source, PushSource)}
         for view in contents.views:
             self._infer_keys(view, entities)
         typed = {name: self._typed(entity) for name, entity in entities.items()}
@@ -185,7 +186,11 @@ class _Resolver:
     def _with_time(self, source: Any) -> Any:
         """Return the source with its column of times, which may be told by being the only one."""
         schema = self.schemas.get(source.name)
-        if schema is None or not isinstance(source, FileSource):
+        if not isinstance(source, FileSource):
+            return source
+        if schema is None:
+            if not source.timestamp_field and not self.problems:
+                self.wrong(source, "it does not say which column holds the event time", "give timestamp_field=…")
             return source
         if not source.timestamp_field:
             source = self._infer_time(source, schema)
@@ -327,6 +332,16 @@ class _Resolver:
             if column != "*" and column not in schema.names:
                 what = f"{source.name!r} has no column {column!r} to aggregate"
                 self.wrong(view, what, near_misses(column, schema.names))
+
+
+def _over(push: PushSource, sources: Mapping[str, Any]) -> PushSource:
+    """Return a push source over its batch source as it was resolved, whose column of times may be known only now."""
+    if push.batch_source is None:
+        return push
+    other = copy.copy(push)
+    other.batch_source = sources[push.batch_source.name]
+    other.timestamp_field = push.timestamp_field or sources[push.batch_source.name].timestamp_field
+    return other
 
 
 def _is_time(data_type: pa.DataType) -> bool:

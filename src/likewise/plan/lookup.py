@@ -71,8 +71,6 @@ class StepInput:
 
     name: str
     """The name the function knows it by."""
-    type: FeatureType
-    """Its type."""
     read: int
     """Which read gives it; -1 when the request does."""
     position: int
@@ -93,10 +91,6 @@ class LookupStep:
 class LookupPlan:
     """An online read."""
 
-    project: str
-    """The project."""
-    catalog: int
-    """The number of the catalog it was planned from."""
     groups: tuple[KeyGroup, ...]
     """The keys to make."""
     reads: tuple[ViewRead, ...]
@@ -143,8 +137,6 @@ def plan_lookup(definitions: Definitions, selection: Selection) -> LookupPlan:
         for field in source.schema
     }
     return LookupPlan(
-        definitions.project,
-        definitions.number,
         tuple(groups),
         tuple(reads.values()),
         steps,
@@ -183,9 +175,9 @@ def _step(
     for source in view.source_views:
         part = replace(source.projection, features=None)
         for field in source.features:
-            inputs.append(StepInput(field.name, field.dtype, order[part], reads[part].wanted.index(field.name)))
+            inputs.append(StepInput(field.name, order[part], reads[part].wanted.index(field.name)))
     for request in view.request_sources:
-        inputs.extend(StepInput(field.name, field.dtype, -1, 0) for field in request.schema)
+        inputs.extend(StepInput(field.name, -1, 0) for field in request.schema)
     return LookupStep(view.name, tuple(inputs))
 
 

@@ -82,7 +82,8 @@ def plan_materialize(
         )
     scan = scan_of(view, root, view.features)
     keys = sorted_keys(view)
-    origin = _digest(scan.location.shown, scan.location.format, scan.time, scan.created, scan.keys, scan.columns)
+    names = tuple(field.name for field in view.features)
+    origin = _digest(scan.location.shown, scan.time, scan.created, scan.keys)
     return MaterializePlan(
         project,
         view.name,
@@ -92,10 +93,10 @@ def plan_materialize(
         end,
         tuple(entity.join_key for entity in keys),
         tuple(entity.type for entity in keys),
-        tuple(field.name for field in view.features),
+        names,
         tuple(field.dtype for field in view.features),
-        _digest(scan.location.shown, scan.time, scan.created, scan.keys),
-        _digest(origin, view.ttl),
+        origin,
+        _digest(origin, scan.location.format, scan.columns, names, view.ttl),
         why or "as asked for",
     )
 

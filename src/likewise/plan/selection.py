@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from likewise.core.errors import FeatureNameCollision, FeatureNotFound, InvalidFeatureReference, RequestError
+from likewise.core.errors import (
+    FeatureNameCollision,
+    FeatureNotFound,
+    InvalidFeatureReference,
+    NotSupported,
+    RequestError,
+)
 from likewise.core.names import FeatureReference, near_misses, parse_reference
 from likewise.core.types import FeatureType
 from likewise.define.service import FeatureService
@@ -73,6 +79,7 @@ def select(
     Raises:
         FeatureNotFound, FeatureViewNotFound, FeatureServiceNotFound: a name nobody has.
         FeatureNameCollision: two features have one name in the answer.
+        NotSupported: an older version was asked for where there is none: online, or of an on-demand view.
     """
     listed = [features] if isinstance(features, str | FeatureService) else list(features)
     if not listed:
@@ -133,12 +140,22 @@ class _Chooser:
         yield from self._named(part, projection, {field.name: field.dtype for field in view.features}, view.title)
 
     def _view(self, projection: Projection) -> FeatureView:
-        if projection.version is not None and self.read_version is not None:
-            return self.read_version(projection.view, projection.version)
-        return self.definitions.view(projection.view)
+        if projection.version is None:
+            return self.definitions.view(projection.view)
+        if self.read_version is None:
+            raise NotSupported(
+                f"{projection.name!r} is an older version, and the online store keeps the applied one only",
+                cure=f"ask for {projection.view!r}; older versions are for training sets",
+            )
+        return self.read_version(projection.view, projection.version)
 
     def _on_demand(self, projection: Projection) -> Iterator[Pick]:
         view = self.definitions.on_demand_view(projection.view)
+        if projection.version is not None:
+            raise NotSupported(
+                f"{projection.name!r} is an older version of an on-demand view, whose function is not kept",
+                cure=f"ask for {projection.view!r}",
+            )
         self.on_demand[view.name] = view
         for source in view.source_views:
             whole = self.definitions.view(source.name)

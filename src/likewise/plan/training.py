@@ -9,6 +9,7 @@ from likewise.core.names import near_misses
 from likewise.core.time import span_micros
 from likewise.core.types import FeatureType
 from likewise.define.entity import Entity
+from likewise.define.field import Field
 from likewise.define.transform import OnDemandFeatureView
 from likewise.define.view import FeatureView, Projection
 from likewise.plan.scan import Scan, scan_of, sorted_keys
@@ -96,9 +97,7 @@ def plan_training(
     joins = [_join(part, view, selection, spine, root, joined) for part, view in selection.views.items()]
     steps = tuple(_step(view, joined, spine) for view in selection.on_demand.values())
     for view in selection.on_demand.values():
-        joined |= {
-            (Projection(view.name), field.name): f"__on_demand_{view.name}_{field.name}" for field in view.features
-        }
+        joined |= {(Projection(view.name), field.name): _computed(view, field) for field in view.features}
     return TrainingPlan(
         definitions.project,
         definitions.number,
@@ -182,8 +181,13 @@ def _step(view: OnDemandFeatureView, joined: dict[tuple[Projection, str], str], 
                     cure=f"add a column {field.name!r} of type {field.dtype} to the entity rows",
                 )
             inputs.append((field.name, field.name))
-    outputs = tuple((field.name, f"__on_demand_{view.name}_{field.name}") for field in view.features)
+    outputs = tuple((field.name, _computed(view, field)) for field in view.features)
     return OnDemandStep(view.name, tuple(inputs), outputs)
+
+
+def _computed(view: OnDemandFeatureView, field: Field) -> str:
+    """Return the joined table's name of an output; no name holds a colon, so ``a:b_c`` is not ``a_b:c``."""
+    return f"__on_demand_{view.name}:{field.name}"
 
 
 def _origin(pick: Pick, selection: Selection) -> tuple[Projection, str]:

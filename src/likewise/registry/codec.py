@@ -151,6 +151,9 @@ def _on_demand(view: OnDemandFeatureView) -> Data:
         "entities": view.entities,
         "write_to_online_store": view.write_to_online_store,
         "function": _function(view.function),
+        "org": view.org,
+        "version": "" if view.version == "latest" else view.version,
+        "track_metrics": view.track_metrics,
         "disabled": not view.enabled,
     }
 
@@ -351,6 +354,9 @@ def _to_on_demand(
         singleton=data.get("singleton", False),
         entities=data.get("entities", ()),
         write_to_online_store=data.get("write_to_online_store", False),
+        org=data.get("org", ""),
+        version=data.get("version", "latest"),
+        track_metrics=data.get("track_metrics", False),
         enabled=not data.get("disabled", False),
     )
 

@@ -62,7 +62,7 @@ class Watermark:
     view: str
     """The view."""
     intervals: tuple[Span, ...] = ()
-    """The spans of event time that are materialized, in microseconds since the epoch, merged and in order."""
+    """The spans of event time that are materialized of :attr:`definition`, in microseconds, merged and in order."""
     definition: str = ""
     """The hash of the definition that was materialized last; empty when none was."""
     run: Run | None = None
@@ -134,6 +134,8 @@ def chunk_done(side: SideTable, project: str, view: str, run: Run, chunk: int) -
 def close_run(side: SideTable, project: str, view: str, run: Run) -> Watermark:
     """Finish a run: its span becomes materialized, and the watermark moves.
 
+    What was materialized of another definition does not count any more: the next incremental run would skip it.
+
     Raises:
         RunSuperseded: the run is not the open one any more.
         StoreError: a chunk is missing.
@@ -143,7 +145,8 @@ def close_run(side: SideTable, project: str, view: str, run: Run) -> Watermark:
         current = _current(watermark, run)
         if missing := current.missing():
             raise StoreError(f"run {run.run_id!r} of view {view!r} lacks chunk {missing[0]}", cure="store it first")
-        intervals = merge([*watermark.intervals, (run.start, run.end)])
+        kept = watermark.intervals if watermark.definition == run.definition else ()
+        intervals = merge([*kept, (run.start, run.end)])
         moved = replace(watermark, intervals=intervals, definition=run.definition, run=None)
         if _write(side, project, moved, version):
             return moved

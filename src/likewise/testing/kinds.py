@@ -37,6 +37,9 @@ class Kind:
     def __repr__(self) -> str:
         return f"<{self.type} as {self.stored}>"
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))  # what hypothesis prints of a failing case
+
 
 @dataclass(frozen=True, slots=True)
 class KeyKind:

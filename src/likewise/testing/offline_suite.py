@@ -62,7 +62,7 @@ class OfflineEngineSuite(
     """All that an offline engine must pass (S1-S4, S8; T21-T25)."""
 
     @given(case=training_cases())
-    @settings(max_examples=examples(200), deadline=None, suppress_health_check=_CHECKS)
+    @settings(max_examples=examples(100, soak=10_000), deadline=None, suppress_health_check=_CHECKS)
     def test_training_sets_equal_the_oracle(
         self, subject: OfflineEngine, tmp_path: Path, tally: Counter[str], case: TrainingCase
     ) -> None:
@@ -83,7 +83,7 @@ class OfflineEngineSuite(
     @given(
         history=histories(), ends=st.tuples(*[st.none() | st.sampled_from(range(-2, 5))] * 2), parts=st.integers(1, 3)
     )
-    @settings(max_examples=examples(60), deadline=None, suppress_health_check=_CHECKS)
+    @settings(max_examples=examples(40, soak=3000), deadline=None, suppress_health_check=_CHECKS)
     def test_latest_and_rows_equal_the_oracle(
         self,
         subject: OfflineEngine,

@@ -15,6 +15,7 @@ The two raw hooks keep a mistake that ``write`` and ``read`` share from hiding i
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import itertools
 import math
 import multiprocessing
@@ -368,7 +369,7 @@ class OnlineStoreSuite(ABC):
     def test_a_damaged_record_is_named(self, store: OnlineStore) -> None:
         """A record with one wrong bit, or of another key, is an error that names table and key, not a value."""
         store.write(CARDS, [b"good"], [row(b"good", 1)])
-        reader = RowReader(Layout(7, ("n",), (Int64,)), table=CARDS)
+        reader = RowReader(Layout(7, ("n",), (Int64,)), table=CARDS, check_each=True)
         whole = row(b"key", 1)
         for bad in (whole[:30] + bytes([whole[30] ^ 4]) + whole[31:], row(b"kex", 1), whole[:-1]):
             self.raw_put(store, CARDS, b"key", bad)
@@ -471,7 +472,7 @@ class OnlineStoreSuite(ABC):
         write(0, 0)
         done.clear()
         seen = set()
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with switching_often(), concurrent.futures.ThreadPoolExecutor(1) as pool:
             writing = pool.submit(write, 1, 150)
             while not done.is_set() and not writing.done():
                 cards, shops = store.read([(CARDS, keys), (SHOPS, keys[::-1])])
@@ -556,6 +557,17 @@ class OnlineStoreSuite(ABC):
             return self.opener(folder)
 
         run_online_model(fresh, lasting=self.lasting)
+
+
+@contextlib.contextmanager
+def switching_often() -> Iterator[None]:
+    """Let threads take turns every few instructions, so that one is seen half-way through what it does."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def row(key: bytes, event: int, created: int | None = None, *, value: int = 5) -> bytes:

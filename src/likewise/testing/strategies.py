@@ -56,27 +56,21 @@ _UNITS = ("us", "us", "us", "us", "ns", "ms", "s")
 _ZONES = (None, "UTC", "Europe/Berlin")
 
 
-def examples(short: int) -> int:
-    """Return how many examples a generated test takes: in a soak 50 times as many as in a normal run.
-
-    Hypothesis' own setting scales it too: a profile with ``max_examples=5000`` makes a soak of every run.
+def examples(short: int, soak: int) -> int:
+    """Return how many examples a generated test takes.
 
     Args:
-        short: the number for a normal run, with hypothesis' usual 100; at least 1.
+        short: the number for a normal run.
+        soak: the number for a long search, see :func:`soaking`.
     """
-    if _asked_to_soak():
-        return short * 50
-    now = settings.default
-    return short if now is None else max(1, short * now.max_examples // 100)
+    return soak if soaking() else short
 
 
 def soaking() -> bool:
-    """Say whether tests search longer than usual: ``LIKEWISE_SOAK=1``, or a profile of 1,000 examples and more."""
-    return examples(100) >= 1000
-
-
-def _asked_to_soak() -> bool:
-    return os.environ.get("LIKEWISE_SOAK", "0") not in ("", "0")
+    """Say whether tests search long: with ``LIKEWISE_SOAK=1``, or a hypothesis profile of 1,000 examples and more."""
+    profile = settings.default
+    asked = os.environ.get("LIKEWISE_SOAK", "0") not in ("", "0")
+    return asked or (profile is not None and profile.max_examples >= 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +85,9 @@ class KeyPool:
     """The types in which files may hold them."""
     values: tuple[Any, ...]
     """Two or three of them."""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(f"<{self.join_key} {self.type}: {self.values!r}>")  # what hypothesis prints of a failing case
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,7 @@ def projects_describe(session: Session, name: str | None) -> None:
     """Describe one project; by default the repo's own."""
     from likewise.core.errors import NotFound
     from likewise.core.names import near_misses
+    from likewise.registry.catalog import noun
 
     with session.open() as store:
         wanted, known = name or store.project, store.registry.projects()
@@ -153,7 +154,7 @@ def projects_describe(session: Session, name: str | None) -> None:
         return
     click.echo(f"{click.style('project', bold=True)} {wanted}")
     words = [(label, value) for label, value in own.items() if label not in ("kind", "name")]
-    held = [(kind.replace("_", " "), count) for kind, count in counts.items() if kind != "project"]
+    held = [(noun(kind), count) for kind, count in counts.items() if kind != "project"]
     print_pairs([*words, ("catalog", catalog.number), *held])
 
 

@@ -9,7 +9,7 @@ import click
 
 from likewise.cli.command import pass_session, verb
 from likewise.cli.exits import ExitCode
-from likewise.cli.output import moment, print_json, print_table
+from likewise.cli.output import moment, print_json, print_table, some
 from likewise.cli.session import Session
 
 if TYPE_CHECKING:
@@ -70,17 +70,20 @@ def plan(ctx: click.Context, session: Session, skip_source_validation: bool) -> 
 @YES
 @SKIP_SOURCES
 @SKIP_VIEWS
-@click.option("--no-progress", is_flag=True, expose_value=False, help=UNUSED)
+@click.option("--no-progress", is_flag=True, help="Do not show that it is at work.")
 @click.option("--no-promote", is_flag=True, expose_value=False, help=UNUSED)
 @pass_session
-def apply(session: Session, yes: bool, skip_source_validation: bool) -> None:
+def apply(session: Session, yes: bool, skip_source_validation: bool, no_progress: bool) -> None:
     """Register what the repo's files define.
 
     What they no longer define is deleted. All rules are checked first, and every problem is listed with its file and
     line; nothing is applied if there is one. Before anything is deleted you are asked, unless --yes is given.
     """
+    from likewise.cli.progress import spinner
+
     with session.open() as store:
-        found = store.plan(skip_source_validation=skip_source_validation)
+        with spinner("reading the repo and its sources", False if no_progress else None):
+            found = store.plan(skip_source_validation=skip_source_validation)
         _say_plan(session, found)
         if found.deletes:
             _confirm_changes(session, found.changes, yes)
@@ -161,7 +164,9 @@ def delete(session: Session, name: str, kind: str | None, yes: bool) -> None:
     from likewise.cli.changes import change_lines
 
     with session.open() as store:
-        found = store.plan(None, [_find(store.definitions, name, kind)], skip_source_validation=True)
+        wanted = _find(store.definitions, name, kind)
+        _refuse_if_read(store.definitions, wanted)
+        found = store.plan(None, [wanted], skip_source_validation=True)
         _say_lines(session, change_lines(found.changes))
         _confirm_changes(session, found.changes, yes)
         _report(session, store.project, store.commit(found))
@@ -182,7 +187,7 @@ def teardown(session: Session, yes: bool) -> None:
     with session.open() as store:
         number, count = store.definitions.number, len(list(store.definitions.contents.all()))
         if count:
-            session.say(f"project {store.project}: {_some(count, 'definition')}, and the online data of its views")
+            session.say(f"project {store.project}: {some(count, 'definition')}, and the online data of its views")
             session.confirm("Delete all of this", yes)
             store.teardown()
         done = f"torn down; 'likewise rollback {number}' brings the definitions back" if count else "nothing to delete"
@@ -215,6 +220,16 @@ def _find(definitions: Definitions, name: str, kind: str | None) -> Definition:
         kinds = " or ".join(f"--kind {each.noun!r}" for each in found)
         raise RequestError(f"{len(found)} definitions are called {name!r}", cure=f"say which one: {kinds}")
     return found[0]
+
+
+def _refuse_if_read(definitions: Definitions, wanted: Definition) -> None:
+    from likewise.cli.readers import readers
+    from likewise.core.errors import RequestError
+
+    titles = [reader.title for reader in readers(definitions.contents, wanted)]
+    if titles:
+        shown = ", ".join(titles[:5]) + (f" and {len(titles) - 5} more" if len(titles) > 5 else "")
+        raise RequestError(f"{wanted.title} is read by {shown}", cure="change or delete what reads it first")
 
 
 def _is_kind(definition: Definition, kind: str) -> bool:
@@ -318,10 +333,6 @@ def _did(planned: str) -> str:
     for action in ("create", "update", "delete"):
         planned = planned.replace(f"to {action}", f"{action}d")
     return planned
-
-
-def _some(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
 COMMANDS: Mapping[str, click.Command] = {

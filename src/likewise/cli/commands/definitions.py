@@ -74,7 +74,8 @@ def _source_row(source: DataSource) -> Cells:
 
 
 def _where(source: DataSource) -> str:
-    return dict(source.summary()).get("path") or dict(source.summary()).get("batch_source", "")
+    facts = dict(source.summary())
+    return facts.get("path") or facts.get("batch_source", "")
 
 
 def _type(definition: Definition) -> str:
@@ -206,7 +207,13 @@ def list_versions(session: Session, name: str) -> None:
     if session.json:
         print_json(
             [
-                {"version": place, "since": each.since, "until": each.until, "hash": each.hash, **each.definition}
+                {
+                    "version": place,
+                    "since": each.since,
+                    "until": each.until,
+                    "hash": each.hash,
+                    "definition": each.definition,
+                }
                 for place, each in enumerate(versions, 1)
             ]
         )

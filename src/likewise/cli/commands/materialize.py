@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +14,7 @@ from likewise.cli.session import Session
 from likewise.core.time import from_micros
 
 if TYPE_CHECKING:
-    from likewise.jobs.materialize import Done
+    from likewise.jobs.materialize import Done, Event
 
 VIEWS = click.option(
     "-v", "--views", multiple=True, metavar="VIEW", help="This view only; may be given several times. All by default."
@@ -94,7 +94,7 @@ def materialize_incremental(
     _print(session, done)
 
 
-def _progress(hidden: bool) -> Any:
+def _progress(hidden: bool) -> AbstractContextManager[Callable[[Event], None] | None]:
     from likewise.cli.progress import materialize_progress
 
     return nullcontext() if hidden else materialize_progress()

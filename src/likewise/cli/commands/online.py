@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from likewise.cli.command import pass_session, verb
-from likewise.cli.output import iso, print_json, print_pairs, print_records, print_table
+from likewise.cli.output import iso, print_json, print_pairs, print_records, print_table, some
 from likewise.cli.session import Session
 from likewise.core.errors import RequestError
 from likewise.core.time import from_micros, to_micros
@@ -96,8 +96,8 @@ def push(session: Session, source: str, rows: str, to: str) -> None:
         print_json({"source": source, "rows": table.num_rows, "to": to, "written_online": written})
         return
     where = {"online": "the online store", "offline": "the files", "both": "the online store and the files"}[to]
-    online = "" if to == "offline" else f"; {written:,} online records written, older ones left out"
-    session.say(f"{table.num_rows:,} rows pushed to {where}{online}.")
+    online = "" if to == "offline" else f"; {some(written, 'online record')} written, older ones left out"
+    session.say(f"{some(table.num_rows, 'row')} pushed to {where}{online}.")
 
 
 @verb(
@@ -117,12 +117,12 @@ def delete_online_keys(session: Session, view: str, entities: tuple[str, ...], y
     with session.open() as store:
         rows = _typed(parse_rows(entities), store.definitions)
         store.definitions.view(view)
-        session.confirm(f"Delete {len(rows):,} key{'s' if len(rows) != 1 else ''} of {view} from the online store", yes)
+        session.confirm(f"Delete {some(len(rows), 'key')} of {view} from the online store", yes)
         deleted = store.delete_from_online_store(view, rows)
     if session.json:
         print_json({"view": view, "keys": len(rows), "deleted": deleted})
     else:
-        session.say(f"{deleted:,} key{'s' if deleted != 1 else ''} of {view} deleted from the online store.")
+        session.say(f"{some(deleted, 'key')} of {view} deleted from the online store.")
 
 
 # Rows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from likewise.cli.command import pass_session, verb
-from likewise.cli.output import print_json, print_records
+from likewise.cli.output import print_json, print_records, some
 from likewise.cli.session import Session
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _write(session: Session, job: RetrievalJob, path: Path) -> None:
     if session.json:
         print_json({"file": str(path), "rows": rows, "features": job.feature_names})
     else:
-        session.say(f"{rows:,} rows with {len(job.feature_names)} features written to {path}.")
+        session.say(f"{some(rows, 'row')} with {some(len(job.feature_names), 'feature')} written to {path}.")
 
 
 def _print(session: Session, job: RetrievalJob, limit: int, left: int) -> None:
@@ -126,7 +126,7 @@ def _print(session: Session, job: RetrievalJob, limit: int, left: int) -> None:
     shown = table.slice(0, limit).to_pylist()
     print_records(table.column_names, [list(row.values()) for row in shown])
     if more := left + table.num_rows - len(shown):
-        session.say(f"… {more:,} more rows; --limit shows more, -o FILE writes all of them")
+        session.say(f"… {some(more, 'more row')}; --limit shows more, -o FILE writes all of them")
 
 
 COMMANDS: Mapping[str, click.Command] = {"get-historical-features": get_historical_features}
