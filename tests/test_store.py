@@ -24,6 +24,7 @@ from likewise import (
     FieldStatus,
     FileSource,
     FixedClock,
+    OnDemandFeatureView,
     PushMode,
     PushSource,
     RequestSource,
@@ -33,6 +34,7 @@ from likewise import (
     on_demand_feature_view,
 )
 from likewise.core import errors
+from likewise.define.source import DataSource
 from likewise.types import Float32, Float64, Int64, String
 
 NOW = datetime(2024, 3, 10, tzinfo=UTC)
@@ -215,6 +217,22 @@ def test_on_demand_features_are_the_same_in_training_and_serving(store: FeatureS
     assert only == {"user_id": [1], "big": [0]}
 
 
+def test_on_demand_views_whose_names_run_together_stay_apart(store: FeatureStore) -> None:
+    """The output b_c of view a is not the output c of view a_b."""
+    request = RequestSource("asked", [Field("x", Int64)])
+
+    def one(inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return {"b_c": [1 for _ in inputs["x"]]}
+
+    def two(inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return {"c": [2 for _ in inputs["x"]]}
+
+    first = OnDemandFeatureView("a", [request], [Field("b_c", Int64)], one, "python")
+    store.apply([first, OnDemandFeatureView("a_b", [request], [Field("c", Int64)], two, "python")])
+    trained = store.get_historical_features(spine(x=0), ["a:b_c", "a_b:c"]).to_arrow()
+    assert (trained["b_c"][0].as_py(), trained["c"][0].as_py()) == (1, 2)
+
+
 def test_every_value_says_what_is_known_of_it(store: FeatureStore) -> None:
     """Present, null in the source, too old, never seen; with event times."""
     store.materialize(day(1), day(10))
@@ -283,6 +301,8 @@ def test_older_versions_of_a_view_can_be_asked_for(store: FeatureStore) -> None:
     assert answer.to_pylist()[0]["users@v1__a"] is None
     with pytest.raises(errors.FeatureViewNotFound, match="has no version 5"):
         store.get_historical_features(rows, ["users@v5:a"])
+    with pytest.raises(errors.NotSupported, match="'users@v1' is an older version"):
+        store.get_online_features(["users@v1:a"], [{"user_id": 1}])
 
 
 def test_a_changed_view_serves_what_old_records_have(store: FeatureStore) -> None:
@@ -375,6 +395,43 @@ def test_pushed_rows_reach_both_stores(store: FeatureStore) -> None:
     assert (store.repo_path / "users.parquet").read_bytes() == before
 
 
+def test_a_push_that_one_view_cannot_take_is_written_nowhere(store: FeatureStore) -> None:
+    """Neither to the files, nor to the views that could take it."""
+    push = PushSource("clicks", USERS)
+    one, two = (FeatureView(f"with_{n}", push, [field], [USER]) for n, field in zip("ab", FIELDS, strict=False))
+    store.apply([one, two])
+    rows = pd.DataFrame({"user_id": [50], "event_timestamp": [day(9)], "a": [99]})
+    with pytest.raises(errors.RequestError, match="have no column 'b'"):
+        store.push("clicks", rows, to=PushMode.ONLINE_AND_OFFLINE)
+    assert store.get_online_features(["with_a:a"], {"user_id": [50]}).to_dict()["a"] == [None]
+    assert sorted(path.name for path in store.repo_path.rglob("*.parquet")) == ["users.parquet"]
+
+
+def test_a_push_source_takes_its_time_column_from_its_batch_source(store: FeatureStore) -> None:
+    """Told or inferred, it is no feature."""
+    batch = FileSource(path="users.parquet", name="untold")
+    store.apply([FeatureView("clicked", PushSource("clicks", batch), None, [USER])])
+    assert [field.name for field in store.get_feature_view("clicked").fields] == ["a", "b", "c"]
+
+
+def test_a_closed_store_opens_anew(repo: Path) -> None:
+    """What it had ready for its old online store is not used any more."""
+    (repo / "feature_store.yaml").write_text("project: shop\nonline_store: sqlite\nregistry: registry.db\n")
+    with FeatureStore(repo, clock=FixedClock(NOW)) as store:
+        store.apply([place_view])
+        store.materialize(day(1), day(10))
+        for _ in range(2):
+            assert store.get_online_features(["places:a"], [{"place_id": "X"}]).to_dict()["a"] == [7]
+            store.close()
+
+
+def test_a_rollback_and_a_teardown_have_an_author(store: FeatureStore) -> None:
+    """As an apply has."""
+    store.rollback(1)
+    store.teardown()
+    assert {info.author for info in store.history()} == {store.history()[0].author}
+
+
 def test_windows_are_declared_listed_and_refused_by_name(store: FeatureStore) -> None:
     """Nothing pretends to compute what this version does not."""
     hour = Aggregation("a", "sum", timedelta(hours=1))
@@ -443,6 +500,23 @@ BAD: dict[str, tuple[Act, type[errors.LikewiseError], str]] = {
     "taken name": (train(spine(a=1), "users:a"), errors.FeatureNameCollision, "column 'a'"),
     "rows and dates": (train(spine(), "users:a", start_date=day(1)), errors.RequestError, "both"),
     "not rows": (train(7, "users:a"), errors.RequestError, "are a int"),
+    "no definition": (lambda s: s.apply([user_view, [place_view]]), errors.InvalidType, "cannot be applied"),  # type: ignore[list-item]
+    "no known source": (
+        lambda s: s.apply([FeatureView("v", DataSource("d", "t"), [Field("a", Int64)])]),
+        errors.RepoProblems,
+        "a DataSource cannot be read",
+    ),
+    "no time told": (
+        lambda s: s.apply(FeatureView("v", FileSource("x.csv"), FIELDS), skip_source_validation=True),
+        errors.RepoProblems,
+        "does not say which column holds the event time",
+    ),
+    "no stream view": (
+        lambda s: s.get_stream_feature_view("users"),
+        errors.FeatureViewNotFound,
+        "no stream feature view 'users', but a feature view",
+    ),
+    "other project": (lambda s: s.get_project("other"), errors.NotFound, "not of 'other'"),
     "unknown source": (lambda s: s.push("click", spine()), errors.PushSourceNotFound, "no push source 'click'"),
     "future": (materialize_until(datetime(2030, 1, 1, tzinfo=UTC)), errors.InvalidTime, "lies in the future"),
 }
@@ -526,3 +600,20 @@ def test_teardown_leaves_sources_and_history(store: FeatureStore) -> None:
     assert store.get_online_features(["users:a"], [{"user_id": 1}], as_of=day(8)).statuses()["a"] == [
         FieldStatus.NOT_FOUND
     ]
+
+
+def test_what_others_read_cannot_be_deleted(store: FeatureStore) -> None:
+    """A view that a service reads, or a source that a view reads, stays; the readers are named."""
+    for delete in (
+        lambda: store.delete_feature_view("users"),
+        lambda: store.apply([], objects_to_delete=[store.get_data_source("users_file")]),
+    ):
+        with pytest.raises(errors.RepoProblems, match="which is not there"):
+            delete()
+    assert store.registry.head("shop") == 1
+
+
+def test_key_types_that_were_registered_are_not_forgotten(store: FeatureStore) -> None:
+    """An apply that does not look at the sources keeps what an earlier one found there."""
+    store.apply([user_view, place_view, ratios, service], partial=False, skip_source_validation=True)
+    assert store.get_entity("user").value_type is ValueType.INT64

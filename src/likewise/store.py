@@ -33,7 +33,7 @@ from likewise.jobs.apply import Applied, commit, commit_partial, roll_back, sett
 from likewise.jobs.datasets import SavedDataset, SaveRequest, all_saved, find_saved, save
 from likewise.jobs.functions import Functions
 from likewise.jobs.lookup import Lookup, Rows, past_layout
-from likewise.jobs.materialize import Crash, Done, Event, Kit, materialize, progress_of
+from likewise.jobs.materialize import Crash, Done, Event, Kit, materialize, progress_of, recognize_store
 from likewise.jobs.spine import range_spine, read_spine, time_column, with_utc_times
 from likewise.jobs.training import RetrievalJob, Tools, definition_hashes
 from likewise.jobs.write import delete_online, online_batch, write_batch, write_offline
@@ -48,7 +48,7 @@ from likewise.plan.scan import Location, is_computed
 from likewise.plan.selection import select
 from likewise.plan.training import SpineShape, plan_training
 from likewise.registry.base import Registry
-from likewise.registry.catalog import CatalogInfo
+from likewise.registry.catalog import Catalog, CatalogInfo
 from likewise.registry.crash import no_crash
 from likewise.registry.definitions import Definitions, read_definitions
 from likewise.registry.history import view_version
@@ -240,9 +240,19 @@ class FeatureStore:
     def _settled(self, applied: Applied) -> Applied:
         catalog = self.registry.catalog(self.project, applied.catalog)
         if backends.has_online_store(self.config.online_store.type):
-            settle_tables(self.registry, self.online_store, catalog, applied.changes)
+            self._settle_tables(catalog, applied)
         self.refresh_registry()
         return applied
+
+    def _settle_tables(self, catalog: Catalog, applied: Applied) -> None:
+        try:
+            settle_tables(self.registry, self.online_store, catalog, applied.changes)
+        except StoreError as error:
+            self.refresh_registry()
+            raise StoreError(
+                f"catalog {catalog.number} stands now, but its online tables could not be made: {error.message}",
+                cure=f"{error.cure or 'mend the online store'}; then run 'likewise apply' again",
+            ) from error
 
     def history(self) -> list[CatalogInfo]:
         """Return what is known of all catalogs, oldest first."""
@@ -478,6 +488,7 @@ class FeatureStore:
         """
         start = to_micros("0001-01-01") if disable_event_timestamp else to_micros(start_date, "start_date")
         end = self.clock.now() if disable_event_timestamp else self._end(end_date, allow_future)
+        recognize_store(self.registry.side, self.online_store, self.project, self.clock.now())
         plans = [
             plan_materialize(self.project, view, self._root, start, end) for view in self._materializable(feature_views)
         ]
@@ -516,6 +527,7 @@ class FeatureStore:
             SourceError: a source cannot be read as defined.
         """
         end = self._end(end_date, allow_future)
+        recognize_store(self.registry.side, self.online_store, self.project, self.clock.now())
         plans = []
         for view in self._materializable(feature_views):
             progress = progress_of(self.registry.side, self.project, view.name)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,6 +164,46 @@ def test_a_changed_definition_is_materialized_from_the_beginning(tmp_path: Path)
         assert values(store, [1, 2]) == [1, 2]
 
 
+def test_a_renamed_feature_is_materialized_from_the_beginning(tmp_path: Path) -> None:
+    """Under another name the same column is another feature: what is stored does not have it."""
+    write_rows(tmp_path, [(1, 3, 7)])
+    for name in ("x", "y"):
+        source = FileSource(path="rows.parquet", timestamp_field="at", name="rows", field_mapping={"n": name})
+        with open_store(tmp_path, source=source, schema=[Field(name, Int64)]) as store:
+            store.materialize_incremental(NOW)
+            assert store.get_online_features([f"v:{name}"], {"k": [1]}).to_dict()[name] == [7]
+
+
+def test_a_run_over_another_definition_leaves_no_gap_behind(tmp_path: Path) -> None:
+    """What the old source's watermark said is not taken for the new one's."""
+    for name in ("rows.parquet", "other.parquet"):
+        write_rows(tmp_path, [(1, 9, 1), (2, 1, 2)], name)
+    with open_store(tmp_path) as store:
+        store.materialize_incremental(NOW)
+    other = FileSource(path="other.parquet", timestamp_field="at", name="rows")
+    with open_store(tmp_path, source=other) as store:
+        store.materialize(0, NOW - 5 * DAY)
+        store.materialize_incremental(NOW)
+        assert values(store, [1, 2]) == [1, 2]
+
+
+def test_a_dropped_table_is_filled_again_though_the_run_was_killed(tmp_path: Path) -> None:
+    """Back at the old source after a killed run over another one, the watermark does not speak of the dropped table."""
+    write_rows(tmp_path, [(1, 9, 1)])
+    with open_store(tmp_path) as store:
+        store.materialize_incremental(NOW)
+
+    def killed(point: str) -> None:
+        raise RuntimeError(point)
+
+    other = FileSource(path="rows.parquet", timestamp_field="at", created_timestamp_column="at", name="rows")
+    with open_store(tmp_path, crash=killed, source=other) as store, pytest.raises(RuntimeError, match="opened"):
+        store.materialize_incremental(NOW)
+    with open_store(tmp_path) as store:
+        store.materialize_incremental(NOW)
+        assert values(store, [1]) == [1]
+
+
 def test_another_source_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
     """Rows of the old source that look newer do not hide those of the new one."""
     write_rows(tmp_path, [(1, 1, 111), (9, 1, 999)])
@@ -206,3 +247,15 @@ def test_a_view_that_is_not_online_is_refused_by_name(tmp_path: Path) -> None:
         with pytest.raises(NotSupported, match="is not online"):
             store.materialize(0, NOW, feature_views=["v"])
         assert store.materialize(0, NOW) == []
+
+
+def test_an_online_store_that_was_emptied_is_filled_again(tmp_path: Path) -> None:
+    """The watermark says what was written into a store that is gone; the new one is known to be new."""
+    write_rows(tmp_path, [(1, 10, 1), (2, 3, 2)])
+    with open_store(tmp_path) as store:
+        assert store.materialize_incremental(NOW)[0].keys == 2
+        assert store.materialize_incremental(NOW)[0].keys == 0
+    shutil.rmtree(tmp_path / "online")
+    with open_store(tmp_path) as store:
+        assert store.materialize_incremental(NOW)[0].keys == 2
+        assert values(store, [1, 2]) == [1, 2]

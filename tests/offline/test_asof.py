@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -23,8 +24,9 @@ def rows_of(source: list[tuple[int, int, int | None]], created: bool = True) -> 
     return Rows(ints(k for k, _, _ in source), ints(e for _, e, _ in source), made, np.arange(len(source)))
 
 
-def ints(values: object) -> Ints:
-    return np.fromiter(values, np.int64)  # type: ignore[call-overload, no-any-return]
+def ints(values: Iterable[int]) -> Ints:
+    """Return numbers as an array."""
+    return np.fromiter(values, np.int64)
 
 
 def answers(spine: list[tuple[int, int | None]], rows: Rows, ttl: int | None, known_by: bool, order: Ints) -> list[int]:
@@ -33,7 +35,7 @@ def answers(spine: list[tuple[int, int | None]], rows: Rows, ttl: int | None, kn
     latest = Latest(len(slots), rows.created is not None)
     for start in range(0, len(order), 3):
         latest.add(slots.place(rows.only(order[start : start + 3]), ttl, known_by))
-    return slots.answers(latest, ttl, known_by).tolist()
+    return [int(place) for place in slots.answers(latest, ttl, known_by)]
 
 
 @given(SOURCE, SPINE, st.none() | st.integers(1, 3), st.booleans(), st.booleans(), st.randoms(use_true_random=False))
@@ -51,14 +53,15 @@ def test_the_order_of_the_rows_changes_nothing() -> None:
     """Forwards, backwards and in threads, a million rows give the same answers."""
     rng = np.random.default_rng(5)
     count, keys = 300_000, 5_000
-    rows = Rows(*(rng.integers(0, high, count) for high in (keys, 1000, 3)), np.arange(count))
+    code, event, created = (rng.integers(0, high, count) for high in (keys, 1000, 3))
+    rows = Rows(code, event, created, np.arange(count))
     slots = Slots(rng.integers(0, keys, 20_000), rng.integers(0, 1100, 20_000), keys)
 
     def find(blocks: list[Rows], threads: int) -> list[int]:
         latest = Latest(len(slots), created=True)
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(lambda block: latest.add(slots.place(block, 50, known_by=False)), blocks))
-        return slots.answers(latest, 50, known_by=False).tolist()
+        return [int(place) for place in slots.answers(latest, 50, known_by=False)]
 
     blocks = [rows.only(slice(start, start + 7000)) for start in range(0, count, 7000)]
     expected = find([rows], 1)

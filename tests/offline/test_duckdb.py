@@ -1,9 +1,23 @@
-"""DuckDBEngine passes the suite of all offline engines."""
+"""DuckDBEngine passes the suite of all offline engines; and what is its own."""
 
 from __future__ import annotations
 
-from likewise.offline.base import OfflineEngine
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from likewise.config import OfflineStoreConfig
+from likewise.core.errors import ConfigError, RequestError
+from likewise.core.types import FeatureType, Int64, String
+from likewise.offline.base import OfflineEngine, Part, Span
 from likewise.offline.duckdb import DuckDBEngine
+from likewise.plan.scan import Location
+from likewise.testing.offline_case import US, T, join, latest, plan_of, rows, scan, table
 from likewise.testing.offline_suite import OfflineEngineSuite
 
 
@@ -13,3 +27,139 @@ class TestDuckDBEngine(OfflineEngineSuite):
     def engine(self) -> OfflineEngine:
         """Return a new engine."""
         return DuckDBEngine()
+
+
+def history(folder: Path, kind: FeatureType, count: int = 200_000, keys: int = 5_000) -> Location:
+    """Write rows with few times, many of them alike, in three files of many row groups."""
+    rng = np.random.default_rng(11)
+    key = rng.integers(0, keys, count)
+    columns = {
+        "at": pa.array(T + rng.integers(0, 50, count), US),
+        "made": pa.array(T + rng.integers(0, 70, count), US),
+        "k": pa.array([f"user-{number}" for number in key]) if kind is String else pa.array(key),
+        "v": np.arange(count),
+    }
+    folder.mkdir(exist_ok=True)
+    for number, start in enumerate(range(0, count, count // 3 + 1)):
+        part = pa.table(columns).slice(start, count // 3 + 1)
+        pq.write_table(part, folder / f"{number}.parquet", row_group_size=9_000)
+    return Location(str(folder), "parquet")
+
+
+@pytest.mark.parametrize("kind", [Int64, String], ids=str)
+@pytest.mark.parametrize("known_by", [False, True])
+def test_little_memory_changes_no_answer(tmp_path: Path, kind: FeatureType, known_by: bool) -> None:
+    """Entity rows that are taken in slices, as there is little memory, get the answers of all at once."""
+    rng = np.random.default_rng(3)
+    key = rng.integers(-5, 5_005, 150_000)
+    keys = pa.array([f"user-{number}" for number in key]) if kind is String else pa.array(key)
+    asked = pa.table({"t": pa.array(T + rng.integers(-5, 80, 150_000), US), "k": keys, "n": np.arange(150_000)})
+    one = join(scan(history(tmp_path, kind), keys={"k": kind}, created="made"), ttl=30)
+    plan = plan_of(one, known_by=known_by)
+    whole = DuckDBEngine().training(plan, asked).read_all()
+    sliced = DuckDBEngine("1MB", threads=1).training(plan, asked).read_all()
+    assert sliced.equals(whole)
+    assert whole["n"].to_pylist() == list(range(150_000))
+
+
+@pytest.mark.parametrize("kind", [Int64, String], ids=str)
+def test_parts_are_read_in_one_pass(tmp_path: Path, kind: FeatureType) -> None:
+    """The parts of a source are those of the whole, also in any order, twice, and after the source has changed."""
+    source = history(tmp_path / "rows", kind)
+    one = scan(source, keys={"k": kind}, created="made")
+    engine = DuckDBEngine(temp_directory=str(tmp_path / "spill"))
+    whole = latest(engine, one)
+    parts = [latest(engine, one, part=Part(number, 5)) for number in (3, 0, 3, 1, 2, 4)]
+    assert len(whole) == 5_000
+    assert {key: row for part in parts for key, row in part.items()} == whole
+    assert sum(map(len, parts[1:])) == 5_000
+    key = next(iter(latest(engine, one, part=Part(1, 5))))
+    engine.append(source, table(at=[T + 99], made=[T], k=[key[0]], v=[-1]))
+    assert latest(engine, one, part=Part(1, 5))[key] == (T + 99, T, -1)
+    engine.close()
+    assert list((tmp_path / "spill").iterdir()) == []
+
+
+def test_several_threads_use_one_engine(tmp_path: Path) -> None:
+    """Training sets, latest rows, queries and appends at the same time do not disturb one another."""
+    engine = DuckDBEngine(threads=2)
+    one = scan(history(tmp_path / "rows", String, 30_000, 500), keys={"k": String})
+    asked = pa.table({"t": pa.array([T + 60] * 500, US), "k": [f"user-{n}" for n in range(500)]})
+    newest = {key[0]: row[-1] for key, row in latest(engine, one).items()}
+    start = threading.Barrier(8)
+
+    def work(number: int) -> bool:
+        start.wait()
+        if number % 4 == 0:
+            found = engine.training(plan_of(join(one)), asked).read_all()
+            return bool(dict(zip(found["k"].to_pylist(), found["out_v"].to_pylist(), strict=True)) == newest)
+        if number % 4 == 1:
+            return sum(len(latest(engine, one, part=Part(part, 3))) for part in range(3)) == 500
+        if number % 4 == 2:
+            return engine.query(f"SELECT sum(range) AS s FROM range({number * 1000})").read_all().num_rows == 1
+        return len(engine.append(Location(str(tmp_path / "other"), "parquet"), table(at=[T], k=["a"], v=[1]))) > 0
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(8))) == [True] * 8
+
+
+def test_an_answer_that_is_left_half_read(tmp_path: Path) -> None:
+    """A reader that is dropped after its first batch leaves no thread and no file behind."""
+    source = history(tmp_path / "rows", String)
+    engine = DuckDBEngine(temp_directory=str(tmp_path / "spill"))
+    asked = pa.table({"t": pa.array([T + 60] * 200_000, US), "k": ["user-7"] * 200_000})
+    reader = engine.training(plan_of(join(scan(source, keys={"k": String}))), asked)
+    assert reader.read_next_batch().num_rows > 0
+    del reader
+    first = engine.rows(scan(source, keys={"k": String}), Span(None, None))
+    assert next(first).num_rows > 0
+    del first
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("likewise-offline")]
+    assert list((tmp_path / "spill").iterdir()) == []
+
+
+def test_open_takes_the_configuration(tmp_path: Path) -> None:
+    """Sizes and folders of the configuration are the engine's; relative paths start from the repo."""
+    config = OfflineStoreConfig(memory_limit="1GB", threads=1, temp_directory="spill")
+    engine = DuckDBEngine.open(config, str(tmp_path))
+    (tmp_path / "a.csv").write_text("at,k,v\n1970-01-01,1,1\n")
+    assert rows(engine, scan(tmp_path / "a.csv")) == [(1, 0, None, 1)]
+    assert (tmp_path / "spill").is_dir()
+    with pytest.raises(ConfigError, match="'much'"):
+        DuckDBEngine.open(OfflineStoreConfig(memory_limit="much"), str(tmp_path))
+
+
+def test_a_query_reads_files_of_the_repo(tmp_path: Path) -> None:
+    """Relative paths in a query start from the repo, too."""
+    (tmp_path / "data").mkdir()
+    pq.write_table(pa.table({"user": [3, 1, 2]}), tmp_path / "data" / "a.parquet")
+    engine = DuckDBEngine.open(OfflineStoreConfig(), str(tmp_path))
+    assert engine.query("SELECT user FROM 'data/a.parquet'").read_all()["user"].to_pylist() == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM spine",
+        "INSTALL httpfs",
+        "COPY (SELECT 1) TO 'x.csv'",
+        "CREATE TABLE x (i INT)",
+        "SET threads = 1",
+    ],
+)
+def test_a_query_only_reads(tmp_path: Path, sql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query sees no variable of the program, and what is no SELECT does not run."""
+    monkeypatch.chdir(tmp_path)
+    spine = pa.table({"a": [1]})
+    with pytest.raises(RequestError):
+        DuckDBEngine().query(sql).read_all()
+    assert spine.num_rows == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_query_that_fails_on_the_way(tmp_path: Path) -> None:
+    """An error in the middle of the rows is one of ours, too."""
+    with pytest.raises(RequestError, match="cannot run"):
+        DuckDBEngine().query(
+            "SELECT CAST(CASE WHEN i = 900000 THEN 'x' ELSE '1' END AS INT) FROM range(1000000) t(i)"
+        ).read_all()

@@ -70,7 +70,9 @@ def test_three_parts() -> None:
 def test_no_keys_at_all(kind: FeatureType) -> None:
     """Nothing but nulls, or nothing, has no numbers."""
     for values in ([None, None], []):
-        assert number_keys([pa.array(values, arrow_type(kind))], [kind], len(values)).codes.tolist() == [-1] * len(values)
+        assert number_keys([pa.array(values, arrow_type(kind))], [kind], len(values)).codes.tolist() == [-1] * len(
+            values
+        )
         pair = number_keys([pa.array(values, arrow_type(kind))] * 2, [kind] * 2, len(values))
         assert (pair.codes.tolist(), pair.count) == ([-1] * len(values), 0)
 

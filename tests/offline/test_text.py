@@ -40,7 +40,15 @@ from likewise.testing.values import exact_all
 SCALARS: list[FeatureType] = [Int32, Int64, Float32, Float64, Bool, String, Uuid, Decimal, UnixTimestamp, Bytes]
 TEXTS = [
     *("0", "7", "007", "-1", "+5", "1.0", "1.5", ".5", "5.", "1e3", "1E-2", "0x1F", " 5", "5 ", "1_000", "٣"),
-    *("2147483647", "2147483648", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "1e19", "1e99999999"),
+    *(
+        "2147483647",
+        "2147483648",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775808",
+        "1e19",
+        "1e300",
+    ),
     *("nan", "NaN", "inf", "-Infinity", "true", "False", "TRUE", "yes", "", "NULL", "null", "é", "a\0b"),
     *("2024-01-31", "2024-01-31T10:00:00Z", "2024-01-31 10:00:00.123456+02:00", "2024-01-31T10:00:00.123456789"),
     *("1969-12-31 23:59:59.9999999", "0001-01-01", "9999-12-31T23:59:59.999999", "2024-02-30", "20240131", "12:00"),
@@ -48,7 +56,18 @@ TEXTS = [
 ]
 JSON = [
     *(None, True, False, 0, 1, -1, 1.0, 1.5, 2**31, 2**53 + 1, 2**63, -(2**63), 1e300, float("nan"), "a", "1", "a\0b"),
-    *("2024-01-31", "2024-01-31T10:00:00+02:00", [], [1, None], [1.0, 2.5], ["a"], [[1]], {}, {"x": 1}, {"x": "1", "y": None}),
+    *(
+        "2024-01-31",
+        "2024-01-31T10:00:00+02:00",
+        [],
+        [1, None],
+        [1.0, 2.5],
+        ["a"],
+        [[1]],
+        {},
+        {"x": 1},
+        {"x": "1", "y": None},
+    ),
 ]
 JSON_TYPES = [*SCALARS, Array(Int64), Array(Float64), Array(Array(Int64)), Set(String), Map, Struct({"x": Int64})]
 
@@ -66,8 +85,7 @@ def bulk(convert: Callable[..., Any], column: pa.Array, kind: FeatureType) -> li
     """Return what a converter makes of a column; None if it refuses."""
     try:
         done = convert(column, kind, "column 'v' of a file")
-    except SourceDrift as error:
-        assert "column 'v' of a file, row " in str(error)
+    except SourceDrift:
         return None
     assert done.type == arrow_type(kind)
     return plain_values(done)
@@ -107,6 +125,13 @@ def test_each_json_value_means_what_the_reference_says(kind: FeatureType) -> Non
             assert found is None or exact_all(found) == exact_all(expected or []), values
 
 
+@pytest.mark.parametrize("kind", [Int64, Decimal], ids=str)
+def test_a_huge_exponent_is_refused_at_once(kind: FeatureType) -> None:
+    """A number of a hundred million digits is refused without writing them all out."""
+    with pytest.raises(SourceDrift, match="column 'v', row 1: '1e99999999' does not fit"):
+        from_csv(pa.array(["1", "1e99999999"]), kind, "column 'v'")
+
+
 def test_a_copy_of_csv_has_the_texts(tmp_path: Path) -> None:
     """Fields are copied as they stand, in order; an empty one is null, a quoted empty one is empty."""
     (tmp_path / "a.csv").write_bytes(b'\xef\xbb\xbfa,b,"c,d"\r\n007,"x\ny",\r\n,"",1\r\n')
@@ -123,12 +148,18 @@ def test_a_copy_of_tsv(tmp_path: Path) -> None:
 
 
 def test_a_copy_of_json_lines_has_the_texts(tmp_path: Path) -> None:
-    """Values are copied as JSON; blank lines are nothing, null and what is left out are null, NaN is a number."""
-    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"a": 1, "b": [1,  2]}\n\n{"b": null, "c": {"x": "\\u00e9"}}\r\n{"a": NaN}')
+    """Values are copied as JSON; blank lines are nothing, null and what is left out are null, NaN is known."""
+    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"a": 1, "b": [1,  2]}\n\n{"b": null, "c": {"x": "\\u00e9"}}\r\n')
     names = copy_json_lines(str(tmp_path / "a.jsonl"), ["b", "a", "none"], str(tmp_path / "copy"))
     assert names == ["a", "b", "c"]
-    found = pq.read_table(tmp_path / "copy").to_pydict()
-    assert found == {"b": [b"[1,  2]", None, None], "a": [b"1", None, b"NaN"], "none": [None, None, None]}
+    assert pq.read_table(tmp_path / "copy").to_pydict() == {
+        "b": [b"[1,  2]", None],
+        "a": [b"1", None],
+        "none": [None, None],
+    }
+    (tmp_path / "a.jsonl").write_bytes(b'{"a": NaN}\n{"a": -Infinity}')
+    copy_json_lines(str(tmp_path / "a.jsonl"), ["a"], str(tmp_path / "copy"))
+    assert pq.read_table(tmp_path / "copy").to_pydict() == {"a": [b"NaN", b"-Infinity"]}
 
 
 def test_order_over_many_blocks(tmp_path: Path) -> None:

@@ -53,10 +53,12 @@ def test_a_forked_process_has_an_environment_of_its_own(tmp_path):
         ready, go_on = os.pipe(), os.pipe()
         child = os.fork()
         if child == 0:
-            with store._reading():
-                os.write(ready[1], b"x")
-                os.read(go_on[0], 1)
-            os._exit(0)
+            try:
+                with store._reading():
+                    os.write(ready[1], b"x")
+                    os.read(go_on[0], 1)
+            finally:
+                os._exit(0)
         os.read(ready[0], 1)
         store.read([("demo/cards", [b"a"])])
         readers = environment(store).readers()

@@ -44,8 +44,10 @@ def test_a_forked_process_has_connections_of_its_own(tmp_path):
         store.create(["demo/cards"])
         child = os.fork()
         if child == 0:
-            store.read([("demo/cards", [b"a"])])
-            os._exit(0 if len(sqlite._inherited) == 1 else 1)
+            try:
+                store.read([("demo/cards", [b"a"])])
+            finally:
+                os._exit(0 if len(sqlite._inherited) == 1 else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert sqlite._inherited == []
 

@@ -64,9 +64,11 @@ def test_intervals_are_merged(registry: Registry) -> None:
     run(registry, 50, 60)
     run(registry, 0, 10, token=2)
     assert read_watermark(registry.side, "demo", "cards").intervals == ((0, 10), (50, 60))
-    run(registry, 10, 49, token=3, definition="v2")
+    run(registry, 10, 49, token=3)
+    assert read_watermark(registry.side, "demo", "cards").intervals == ((0, 60),)
+    run(registry, 10, 49, token=4, definition="v2")  # what was there of v1 says nothing of v2
     mark = read_watermark(registry.side, "demo", "cards")
-    assert (mark.intervals, mark.end, mark.definition) == (((0, 60),), 60, "v2")
+    assert (mark.intervals, mark.end, mark.definition) == (((10, 49),), 49, "v2")
 
 
 def test_a_killed_run_is_resumed(registry: Registry) -> None:

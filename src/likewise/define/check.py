@@ -33,7 +33,7 @@ def check(contents: Contents, project: str = "") -> list[Problem]:
     """
     found = [problem for definition in contents.all() for problem in definition.problems]
     found.extend(_project_name(contents, project))
-    for rule in (_unique_names, _entities_known, _features, _sources, _on_demand, _services):
+    for rule in (_unique_names, _entities_known, _referred, _features, _sources, _on_demand, _services):
         found.extend(rule(contents))
     return sorted(dict.fromkeys(found), key=lambda problem: (problem.file, problem.line))
 
@@ -97,6 +97,26 @@ def _entities_known(contents: Contents) -> Iterator[Problem]:
         for name in owner.entities:
             if name not in known:
                 yield _problem(owner, f"there is no entity {name!r}", near_misses(name, known))
+
+
+def _referred(contents: Contents) -> Iterator[Problem]:
+    """Find what is read but not there, as after the deletion of something that others read."""
+    views = {view.name for view in [*contents.views, *contents.on_demand]}
+    sources = {source.name for source in contents.sources}
+    readers: list[tuple[Definition, str, Iterable[str], set[str]]] = [
+        *((view, "data source", [view.source_name], sources) for view in contents.views if view.source is not None),
+        *((view, "feature view", [source.name for source in view.source_views], views) for view in contents.on_demand),
+        *((view, "data source", [s.name for s in view.request_sources], sources) for view in contents.on_demand),
+        *((service, "feature view", [p.view for p in service.projections], views) for service in contents.services),
+    ]
+    for source in contents.sources:
+        if isinstance(source, PushSource) and source.batch_source is not None:
+            readers.append((source, "data source", [source.batch_source.name], sources))
+    for reader, noun, names, known in readers:
+        for name in names:
+            if name not in known:
+                cure = f"define it, or delete {reader.title} as well"
+                yield _problem(reader, f"it reads {noun} {name!r}, which is not there", cure)
 
 
 def _features(contents: Contents) -> Iterator[Problem]:

@@ -208,18 +208,23 @@ def _judged(decoded: Decoded, read: ViewRead, now: int) -> Found:
     """Say of each record whether it is there and still counts at a time (S3, S7)."""
     columns, times = decoded.columns, decoded.events
     oldest = None if read.ttl is None else now - read.ttl
-    if not decoded.absent and _all_count(times, oldest, now):
-        return Found(columns, None, times, decoded.unknown)
+    known: Sequence[Any] = [at for at in times if at is not None] if decoded.absent else times
+    if _all_count(known, oldest, now):
+        return Found(columns, _there_or_not(times) if decoded.absent else None, times, decoded.unknown)
     states = [_state(at, oldest, now) for at in times]
-    known = [at for at in times if at is not None]
     if FieldStatus.OUTSIDE_MAX_AGE in states:
         _warn_expired(read, min(known), now)
-    if known and max(known) > now:
+    if max(known) > now:
         _warn_future(read, max(known))
     hidden = [state is not FieldStatus.PRESENT for state in states]
     blank = [[None if hide else value for value, hide in zip(column, hidden, strict=True)] for column in columns]
     shown = [None if state is FieldStatus.NOT_FOUND else at for at, state in zip(times, states, strict=True)]
     return Found(blank, states, shown, decoded.unknown)
+
+
+def _there_or_not(times: Sequence[int | None]) -> list[FieldStatus]:
+    present, absent = FieldStatus.PRESENT, FieldStatus.NOT_FOUND
+    return [absent if at is None else present for at in times]
 
 
 def _all_count(times: Sequence[Any], oldest: int | None, now: int) -> bool:

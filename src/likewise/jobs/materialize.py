@@ -18,19 +18,30 @@ from typing import TYPE_CHECKING
 
 from likewise.core.keys import KeyCodec
 from likewise.core.time import SystemClock
+from likewise.core.types import String
 from likewise.offline.base import CREATED_TIME, EVENT_TIME, OfflineEngine, Part, Span
 from likewise.online.base import OnlineStore
-from likewise.online.rows import Layout, RowWriter
+from likewise.online.rows import Layout, RowReader, RowWriter
 from likewise.plan.materialize import MaterializePlan, Progress
 from likewise.registry.base import SideReader, SideTable
 from likewise.registry.leases import Lease, LeaseTaken, acquire, holder, release, renew
-from likewise.registry.watermarks import Run, chunk_done, close_run, forget, open_run, read_watermark
+from likewise.registry.watermarks import (
+    Run,
+    all_watermarks,
+    chunk_done,
+    close_run,
+    forget,
+    open_run,
+    read_watermark,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ORIGINS = "origin"
 """The space of the side table that remembers where the values of each online table come from."""
+STORES = "store"
+"""The space of the side table that remembers into which online store the project was materialized."""
 Crash = Callable[[str], None]
 """Called with the name of each point at which a test may end the process."""
 
@@ -213,6 +224,35 @@ def _is_dead(owner: str) -> bool:
     except PermissionError:
         return False
     return False
+
+
+def recognize_store(side: SideTable, store: OnlineStore, project: str, now: int) -> None:
+    """Forget what was materialized, if the online store is not the one that it was materialized into.
+
+    A store that was emptied, replaced or configured anew holds nothing, whatever the watermarks say. It is known by a
+    name of its own, written into it the first time it is seen.
+
+    Args:
+        side: where watermarks are kept.
+        store: the online store.
+        project: the project.
+        now: the time, in microseconds since the epoch.
+    """
+    table, key, named = f"{project}/.store", KeyCodec([]).encode([], 1), Layout.of([("name", String)])
+    store.create([table])
+    [found] = store.read([(table, key)])
+    if found == [None]:
+        store.write(table, key, RowWriter(named).encode(key, [now], None, [[uuid.uuid4().hex]]))
+        [found] = store.read([(table, key)])
+    [[name]] = RowReader(named, table=table).decode(key, found).columns
+    known = side.get(project, STORES, "online")
+    if known is not None and known.value == name:
+        return
+    for view in all_watermarks(side, project):
+        forget(side, project, view)
+    for view in side.items(project, ORIGINS):
+        side.remove(project, ORIGINS, view, None)
+    side.put(project, STORES, "online", name, None)
 
 
 def progress_of(side: SideReader, project: str, view: str) -> Progress:

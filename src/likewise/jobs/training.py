@@ -61,8 +61,8 @@ class RetrievalJob:
         >>> import pandas as pd
         >>> from likewise import Entity, FeatureStore, FeatureView, FileSource
         >>> from likewise.config import parse_config
-        >>> visits = pd.DataFrame({"user": [1, 1], "at": pd.to_datetime(["2024-01-01", "2024-01-09"]), "visits": [7, 8]})
-        >>> visits.to_parquet("visits.parquet")
+        >>> rows = pd.DataFrame({"user": [1, 1], "at": pd.to_datetime(["2024-01-01", "2024-01-09"]), "visits": [7, 8]})
+        >>> rows.to_parquet("visits.parquet")
         >>> store = FeatureStore(config=parse_config("{project: demo, registry: reg.db, online_store: memory}"))
         >>> source = FileSource(path="visits.parquet", timestamp_field="at")
         >>> _ = store.apply([FeatureView("users", source, entities=[Entity(name="user")])])

@@ -199,8 +199,8 @@ def json_value(value: Any, declared: FeatureType) -> Any:
             return value
         case Family.INT if is_number:
             return _whole(Decimal(str(value)), declared)
-        case Family.FLOAT if is_number:
-            return float(value)
+        case Family.FLOAT if is_number and (declared.name == "Float32" or value != value or float(value) == value):
+            return float(value)  # an integer that a double cannot hold is not rounded
         case Family.DECIMAL if is_number:
             return Decimal(str(value))
         case Family.TIME if isinstance(value, str):
@@ -266,7 +266,7 @@ _CSV_COLUMNS: dict[Family, Callable[[Column, FeatureType], Column]] = {
 """How whole columns are turned; what fails is turned value by value, which knows more spellings and names the value."""
 _JSON_SHAPES: dict[Family, Any] = {
     Family.INT: list[int | None],
-    Family.FLOAT: list[float | None],
+    Family.FLOAT: list[int | float | None],  # so that Arrow sees the integers, and refuses those that it would round
     Family.BOOL: list[bool | None],
     Family.TEXT: list[str | None],
     Family.UUID: list[str | None],

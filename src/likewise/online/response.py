@@ -163,4 +163,11 @@ class OnlineResponse:
 def _arrow(name: str, values: Sequence[Any], feature_type: FeatureType) -> pa.Array:
     from likewise.online.columns import ColumnWriter
 
-    return ColumnWriter(name, feature_type).array(values)
+    return ColumnWriter(name, feature_type).array([_ordered(value) for value in values])
+
+
+def _ordered(value: Any) -> Any:
+    """Return a set as a list, ascending, for a set's own order differs from process to process."""
+    if not isinstance(value, set | frozenset):
+        return value
+    return [*sorted(item for item in value if item is not None), *([None] if None in value else [])]

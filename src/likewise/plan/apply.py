@@ -84,7 +84,8 @@ def plan_apply(request: ApplyRequest, current: Catalog, root: str, read_schema: 
     """
     contents, fresh = _merged(request, current)
     problems = [*request.problems, *check(contents, current.project)]
-    resolved = _Resolver(root, read_schema, fresh).resolve(contents)
+    registered = {entity.name: entity.type for entity in decode(current.definitions("entity")).entities}
+    resolved = _Resolver(root, read_schema, fresh, registered).resolve(contents)
     problems.extend(resolved.problems)
     if problems:
         raise RepoProblems([_relative(problem, root) for problem in dict.fromkeys(problems)])
@@ -146,6 +147,7 @@ class _Resolver:
     root: str
     read_schema: SchemaReader
     fresh: set[str]
+    registered: Mapping[str, FeatureType]
     problems: list[Problem] = field(default_factory=list)
     contents: Contents = field(default_factory=Contents)
     schemas: dict[str, pa.Schema | None] = field(default_factory=dict)
@@ -260,17 +262,19 @@ class _Resolver:
         self.wrong(view, what, "give the entity a value_type, and retype one of the columns")
 
     def _typed(self, entity: Entity) -> Entity:
-        if entity.type is not Invalid or entity.name not in self.key_types:
+        """Return the entity with its key's type: its own, its sources', or the one it was registered with."""
+        found = self.key_types.get(entity.name, self.registered.get(entity.name))
+        if entity.type is not Invalid or found is None:
             return entity
         typed = copy.copy(entity)
-        typed.type = self.key_types[entity.name]
+        typed.type = found
         return typed
 
     def _view(self, view: FeatureView, entities: Mapping[str, Entity], sources: Mapping[str, Any]) -> FeatureView:
         resolved = copy.copy(view)
         resolved.entity_objects = [entities[name] for name in view.entities if name in entities]
         if view.source is not None:
-            resolved.source = sources[view.source.name]
+            resolved.source = sources.get(view.source.name, view.source)
         for entity in resolved.entity_objects:
             if entity.type is Invalid and not self._unreadable(view):
                 what = f"the type of the key of entity {entity.name!r} cannot be told"
@@ -339,8 +343,9 @@ def _over(push: PushSource, sources: Mapping[str, Any]) -> PushSource:
     if push.batch_source is None:
         return push
     other = copy.copy(push)
-    other.batch_source = sources[push.batch_source.name]
-    other.timestamp_field = push.timestamp_field or sources[push.batch_source.name].timestamp_field
+    batch = sources.get(push.batch_source.name, push.batch_source)
+    other.batch_source = batch
+    other.timestamp_field = push.timestamp_field or batch.timestamp_field
     return other
 
 

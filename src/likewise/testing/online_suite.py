@@ -536,9 +536,12 @@ class OnlineStoreSuite(ABC):
         store.write(CARDS, [b"a"], [row(b"a", 1)])
         child = os.fork()
         if child == 0:
-            good = store.read([(CARDS, [b"a"])]) == [[row(b"a", 1)]]
-            good = good and store.write(CARDS, [b"a", b"child"], [row(b"a", 2), row(b"child", 2)]) == 2
-            os._exit(0 if good else 1)
+            good = False
+            try:
+                good = store.read([(CARDS, [b"a"])]) == [[row(b"a", 1)]]
+                good = good and store.write(CARDS, [b"a", b"child"], [row(b"a", 2), row(b"child", 2)]) == 2
+            finally:
+                os._exit(0 if good else 1)
         for event in range(3, 50):
             store.write(CARDS, [b"parent"], [row(b"parent", event)])
         assert os.waitpid(child, 0)[1] == 0
