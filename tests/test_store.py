@@ -235,9 +235,10 @@ def test_on_demand_views_whose_names_run_together_stay_apart(store: FeatureStore
 
 def test_every_value_says_what_is_known_of_it(store: FeatureStore) -> None:
     """Present, null in the source, too old, never seen; with event times."""
+    store.apply([FeatureView("aging", USERS, FIELDS, [USER], timedelta(days=3))])
     store.materialize(day(1), day(10))
-    with pytest.warns(UserWarning, match="view 'users' has values that are"):
-        answer = store.get_online_features(["users:a"], {"user_id": [1, 2, 3, 4]}, as_of=day(8))
+    with pytest.warns(UserWarning, match="view 'aging' has values that are"):
+        answer = store.get_online_features(["aging:a"], {"user_id": [1, 2, 3, 4]}, as_of=day(8))
     assert answer.statuses()["a"] == [
         FieldStatus.PRESENT,
         FieldStatus.OUTSIDE_MAX_AGE,

@@ -57,6 +57,9 @@ class OnlineStoreConfig(Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="Whether each write waits for the disk; if not, a power cut may lose the last writes, whole."),
     ] = False
+    options: Annotated[
+        dict[str, Any], Meta(description="The keys of a store of somebody else's, which are that store's own affair.")
+    ] = {}
 
 
 class OfflineStoreConfig(Struct, frozen=True, kw_only=True):
@@ -261,7 +264,8 @@ def _store_block(value: dict[str, Any], where: str) -> OnlineStoreConfig:
         for feast_only in ("vector_enabled", "text_search_enabled"):
             value.pop(feast_only, None)
         return _convert(value, OnlineStoreConfig, "online_store.", where)
-    return OnlineStoreConfig(type=str(value["type"]))
+    options = {key: inner for key, inner in value.items() if key != "type"}
+    return OnlineStoreConfig(type=str(value["type"]), options=options)
 
 
 S = TypeVar("S", bound=Struct)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from likewise import backends
 from likewise.config import FILE_NAME, RepoConfig, load_config
-from likewise.core.errors import FeatureViewNotFound, InvalidTime, InvalidType, NotFound, RequestError
+from likewise.core.errors import FeatureViewNotFound, InvalidTime, InvalidType, NotFound, RequestError, StoreError
 from likewise.core.frames import to_table
 from likewise.core.time import Clock, from_micros, process_clock, to_micros
 from likewise.define.definition import Definition
@@ -692,7 +692,10 @@ class FeatureStore:
         """
         definitions = self.definitions
         asked = features if isinstance(features, str | FeatureService) else tuple(features)
-        lookup = self._lookups.get((definitions.number, asked, full_feature_names))
+        try:
+            lookup = self._lookups.get((definitions.number, asked, full_feature_names))
+        except TypeError:  # something that cannot be a key, and so is no reference: planning says which
+            lookup = None
         if lookup is None:
             lookup = self._lookup(definitions, asked, full_feature_names)
         return lookup.read(entity_rows, self.clock.now() if as_of is None else to_micros(as_of, "as_of"))

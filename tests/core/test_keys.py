@@ -143,6 +143,20 @@ def test_no_text_collides_with_another(rows):
     assert [codec.decode(key) for key in keys] == rows
 
 
+@pytest.mark.parametrize("wanted", list(EDGES), ids=str)
+def test_rows_are_put_in_the_order_of_their_keys(wanted):
+    """The order of rows is that of their keys' bytes, for one join key and for several."""
+    values = EDGES[wanted]
+    column = pa.array([str(value) for value in values] if wanted is Uuid else values)
+    for codec, columns in (
+        (KeyCodec([wanted]), [column]),
+        (KeyCodec([Int64, wanted]), [pa.array([n % 2 for n in range(len(values))]), pa.chunked_array([column])]),
+    ):
+        keys = codec.encode_arrow(columns)
+        assert [keys[row] for row in codec.order(columns).to_pylist()] == sorted(keys)
+        assert codec.order([each[:0] for each in columns]).to_pylist() == []
+
+
 # Arrow
 
 

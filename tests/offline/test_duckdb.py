@@ -92,7 +92,8 @@ def test_several_threads_use_one_engine(tmp_path: Path) -> None:
         start.wait()
         if number % 4 == 0:
             found = engine.training(plan_of(join(one)), asked).read_all()
-            return bool(dict(zip(found["k"].to_pylist(), found["out_v"].to_pylist(), strict=True)) == newest)
+            values: dict[str, int] = {row["k"]: row["out_v"] for row in found.to_pylist()}
+            return values == newest
         if number % 4 == 1:
             return sum(len(latest(engine, one, part=Part(part, 3))) for part in range(3)) == 500
         if number % 4 == 2:

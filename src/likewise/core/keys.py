@@ -56,6 +56,7 @@ _TAGS = {
     Family.UUID: 7,
     Family.DECIMAL: 8,
 }
+_SORTED_AS_VALUES = (Family.BOOL, Family.INT, Family.TIME)
 _BOUNDS = {"Int32": (-(1 << 31), (1 << 31) - 1), "Int64": (-(1 << 63), (1 << 63) - 1)}
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,25}\s*")
 _LONGEST_DECIMAL = 1000
@@ -121,6 +122,30 @@ class KeyCodec:
         for start in range(0, len(columns[0]), _SLICE):
             keys += self._encode_slice([_flat(column.slice(start, _SLICE)) for column in columns], start)
         return keys
+
+    def order(self, columns: Sequence[pa.Array | pa.ChunkedArray]) -> pa.Array:
+        """Return the numbers of the rows in the order of their keys.
+
+        A store with a tree of pages (LMDB, SQLite) that is written in this order is written from left to right, which
+        is several times as fast as any other order, and makes smaller files.
+
+        Args:
+            columns: as for :meth:`encode_arrow`.
+
+        Example:
+            >>> import pyarrow as pa
+            >>> from likewise.core.types import String
+            >>> KeyCodec([String]).order([pa.array(["b", "aa", "a"])]).to_pylist()
+            [2, 0, 1]
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if all(t.family in _SORTED_AS_VALUES for t in self.types) and self.types:
+            names = [str(number) for number in range(len(self.types))]
+            table = pa.table(dict(zip(names, columns, strict=True)))
+            return pc.sort_indices(table, sort_keys=[(name, "ascending") for name in names])
+        return pc.sort_indices(pa.array(self.encode_arrow(columns), pa.binary()))
 
     def decode(self, key: bytes) -> tuple[Any, ...]:
         """Return the values that a key was made of; times, UUIDs and decimals as such.

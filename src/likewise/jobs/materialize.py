@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from likewise.core.errors import LikewiseError, StoreUnavailable
 from likewise.core.keys import KeyCodec
 from likewise.core.time import SystemClock
 from likewise.core.types import String
@@ -117,8 +119,8 @@ def materialize(plan: MaterializePlan, kit: Kit) -> Done:
         SourceError: the source cannot be read as defined; nothing of the chunk at hand was written.
     """
     began = time.monotonic()
-    with _lease(plan, kit) as lease:
-        writer = _Writer(plan, kit, lease)
+    with _held(plan, kit) as hold:
+        writer = _Writer(plan, kit, hold)
         keys, written = writer.run()
     seconds = time.monotonic() - began
     return Done(plan.view, plan.start, plan.end, keys, written, seconds, plan.why)
@@ -128,16 +130,15 @@ def materialize(plan: MaterializePlan, kit: Kit) -> Done:
 class _Writer:
     plan: MaterializePlan
     kit: Kit
-    lease: Lease
+    hold: Hold
     keys: int = 0
     written: int = 0
-    renewed: float = 0.0
 
     def run(self) -> tuple[int, int]:
         plan, kit = self.plan, self.kit
         rows = kit.engine.count(plan.scan)
         chunks = max(1, -(-rows // kit.chunk_rows))
-        wanted = Run(uuid.uuid4().hex, self.lease.token, plan.definition, plan.start, plan.end, chunks)
+        wanted = Run(uuid.uuid4().hex, self.hold.lease.token, plan.definition, plan.start, plan.end, chunks)
         self._drop_other_origin()
         kit.store.create([plan.table])
         run = open_run(kit.side, plan.project, plan.view, wanted)
@@ -173,7 +174,7 @@ class _Writer:
             for start in range(0, batch.num_rows, self.kit.batch_keys):
                 self._write(batch.slice(start, self.kit.batch_keys), keys, rows)
                 self.kit.report(Event(self.plan.view, chunk, chunks, self.keys))
-                self._renew()
+                self.hold.check()
 
     def _write(self, batch: pa.RecordBatch, keys: KeyCodec, rows: RowWriter) -> None:
         count = len(self.plan.keys)
@@ -186,15 +187,50 @@ class _Writer:
         self.keys += batch.num_rows
         self.kit.crash("materialize.batch_written")
 
+
+class Hold:
+    """A lease that is renewed in the background while its work goes on, however long a scan takes.
+
+    Args:
+        side: where leases are kept.
+        lease: the lease.
+        seconds: how long it lasts without being renewed.
+    """
+
+    def __init__(self, side: SideTable, lease: Lease, seconds: float) -> None:
+        self.lease = lease
+        self._side = side
+        self._seconds = seconds
+        self._lost: LikewiseError | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"lease {lease.name}", daemon=True)
+        self._thread.start()
+
     def _renew(self) -> None:
-        if time.monotonic() - self.renewed > self.kit.lease_seconds / 4:
-            ttl = int(self.kit.lease_seconds * 1_000_000)
-            self.lease = renew(self.kit.side, self.lease, ttl=ttl, now=SystemClock().now())
-            self.renewed = time.monotonic()
+        while not self._stop.wait(self._seconds / 4):
+            try:
+                ttl = int(self._seconds * 1_000_000)
+                self.lease = renew(self._side, self.lease, ttl=ttl, now=SystemClock().now())
+            except StoreUnavailable:
+                continue  # busy: the lease lasts for three more tries
+            except LikewiseError as error:
+                self._lost = error
+                return
+
+    def check(self) -> None:
+        """Raise if the lease is lost."""
+        if self._lost is not None:
+            raise self._lost
+
+    def end(self) -> None:
+        """Stop renewing, and give the lease back."""
+        self._stop.set()
+        self._thread.join()
+        release(self._side, self.lease)
 
 
 @contextmanager
-def _lease(plan: MaterializePlan, kit: Kit) -> Iterator[Lease]:
+def _held(plan: MaterializePlan, kit: Kit) -> Iterator[Hold]:
     name, ttl = f"materialize/{plan.view}", int(kit.lease_seconds * 1_000_000)
     owner = f"{socket.gethostname()}:{os.getpid()}"
     try:
@@ -206,10 +242,11 @@ def _lease(plan: MaterializePlan, kit: Kit) -> Iterator[Lease]:
         if left is not None and left.owner == taken.owner:
             release(kit.side, left)
         lease = acquire(kit.side, plan.project, name, owner, ttl=ttl, now=SystemClock().now())
+    hold = Hold(kit.side, lease, kit.lease_seconds)
     try:
-        yield lease
+        yield hold
     finally:
-        release(kit.side, lease)
+        hold.end()
 
 
 def _is_dead(owner: str) -> bool:

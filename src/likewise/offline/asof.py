@@ -12,6 +12,7 @@ row and all rows before it, by S2.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,11 +51,12 @@ class Rows:
         created = None if self.created is None else self.created[chosen]
         return Rows(self.code[chosen], self.event[chosen], created, self.place[chosen])
 
-    def blocks(self) -> list[Rows]:
-        """Return the rows in blocks that fit the processor's cache."""
-        if len(self.code) <= _BLOCK:
-            return [self]
-        return [self.only(slice(start, start + _BLOCK)) for start in range(0, len(self.code), _BLOCK)]
+    def blocks(self, chosen: Flags | None = None) -> Iterator[Rows]:
+        """Yield the rows, or those that are chosen, in blocks that fit the processor's cache."""
+        for start in range(0, len(self.code), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            rows = self.only(block)
+            yield rows if chosen is None or chosen[block].all() else rows.only(np.flatnonzero(chosen[block]))
 
 
 class Latest:
@@ -143,8 +145,8 @@ class Slots:
         if ttl is not None:
             found[found] = rows.event[found] >= self._times[slot[found]] - ttl
         chosen = np.flatnonzero(found)
-        placed = rows.only(chosen)
-        return Rows(slot[chosen].astype(np.int64), placed.event, placed.created, placed.place)
+        created = None if rows.created is None else rows.created[chosen]
+        return Rows(slot[chosen].astype(np.int64), rows.event[chosen], created, rows.place[chosen])
 
     def _first_not_before(self, first: Starts, many: Starts, when: Ints) -> tuple[Starts, Flags]:
         """Find for each row the first of its key's slots whose time is not before ``when``, and whether there is one.
@@ -206,10 +208,24 @@ class Slots:
 
 
 def _order(codes: Ints, times: Ints) -> Ints:
-    """Return the order by code, then time; one sort of whole numbers is quicker than a sort by two columns."""
+    """Return the order by code, then time."""
     by_time = np.argsort(times)
-    bits = max(1, len(times)).bit_length()
-    packed = (codes[by_time] << bits) | np.arange(len(times))
+    order: Ints = by_time[order_of(codes[by_time])]
+    return order
+
+
+def order_of(values: Ints) -> Ints:
+    """Return the order of small whole numbers, those that are alike in the order they have.
+
+    Sorting numbers with their positions in their lower bits is several times quicker than sorting positions. The values
+    and how many they are must not take more than 63 bits together: a trillion values up to eight million.
+
+    Example:
+        >>> order_of(np.array([7, 5, 7, 5])).tolist()
+        [1, 3, 0, 2]
+    """
+    bits = len(values).bit_length()
+    packed = (values << bits) | np.arange(len(values))
     packed.sort()
-    order: Ints = by_time[packed & ((1 << bits) - 1)]
+    order: Ints = packed & ((1 << bits) - 1)
     return order

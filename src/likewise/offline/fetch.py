@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from likewise.core.columns import Column
 from likewise.core.types import arrow_type
-from likewise.offline.asof import NOBODY, Ints
+from likewise.offline.asof import NOBODY, Ints, order_of
 from likewise.offline.narrow import ahead
 from likewise.offline.source import Group, Source
 from likewise.plan.scan import ScanColumn
@@ -48,14 +48,13 @@ def fetch(source: Source, columns: Sequence[ScanColumn], places: Ints, pool: Exe
         places: the rows, in any order; NOBODY for none.
         pool: reads row groups.
     """
-    wanted, index = np.unique(places, return_inverse=True)
-    missing = int(np.searchsorted(wanted, 0))  # NOBODY, if it is among them, comes first
-    parts = _parts(source, wanted[missing:])
+    wanted, index = _distinct(places)
+    parts = _parts(source, wanted)
     tasks = [(group, rows, column) for column in columns for group, rows in parts]
     taken = list(pool.map(lambda task: task[0].take(task[2], task[1]), tasks))
     count = len(parts)
     merged = [_merged(taken[n * count : (n + 1) * count], column) for n, column in enumerate(columns)]
-    return Fetched(tuple(merged), pa.array(index - missing, mask=places == NOBODY))
+    return Fetched(tuple(merged), pa.array(index, mask=places == NOBODY))
 
 
 def fetch_in_order(
@@ -70,6 +69,16 @@ def fetch_in_order(
         pool: reads row groups.
     """
     yield from ahead(pool, lambda part: _take(part[0], part[1], columns), _parts(source, places))
+
+
+def _distinct(places: Ints) -> tuple[Ints, Ints]:
+    """Return the distinct places in ascending order, without NOBODY, and for each place which of them it is."""
+    order = order_of(places + 1)
+    ascending = places[order]
+    new = np.diff(ascending, prepend=NOBODY) != 0
+    index = np.empty(len(places), np.int64)
+    index[order] = np.cumsum(new) - 1
+    return ascending[new], index
 
 
 def _parts(source: Source, wanted: Ints) -> list[tuple[Group, Ints]]:

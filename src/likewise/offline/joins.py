@@ -16,7 +16,7 @@ from likewise.offline.base import Span
 from likewise.offline.fetch import Fetched, fetch
 from likewise.offline.match import SpineKeys, number_keys, whole_numbers
 from likewise.offline.narrow import Narrow, Sink
-from likewise.offline.source import Source
+from likewise.offline.source import Group, Source
 from likewise.plan.training import AsOfJoin, TrainingPlan
 
 _GROUP_BYTES = 32
@@ -91,8 +91,7 @@ def _places(join: AsOfJoin, source: Source, keys: SpineKeys, slots: Slots, known
     latest = Latest(len(slots), bool(join.scan.created))
 
     def sink(rows: Rows) -> None:
-        for block in rows.blocks():
-            latest.add(slots.place(block, ttl, known_by))
+        latest.add(slots.place(rows, ttl, known_by))
 
     if len(slots):
         first, last = slots.span
@@ -126,12 +125,7 @@ def _close_keys(narrow: Narrow, tools: Tools) -> SpineKeys | None:
 
 def _latest_by_code(narrow: Narrow, keys: SpineKeys, tools: Tools) -> Ints:
     latest = Latest(keys.count, bool(narrow.source.scan.created))
-
-    def sink(rows: Rows) -> None:
-        for block in rows.blocks():
-            latest.add(block)
-
-    _feed(narrow, keys, sink, tools)
+    _feed(narrow, keys, latest.add, tools)
     places: Ints = latest.place[latest.place != NOBODY]
     return places
 
@@ -146,7 +140,12 @@ def _latest_by_match(narrow: Narrow, tools: Tools) -> Ints:
 def _feed(narrow: Narrow, keys: SpineKeys, sink: Sink, tools: Tools) -> None:
     """Give a sink the rows that have one of some keys."""
     if not keys.distinct:
-        list(tools.pool.map(lambda group: sink(narrow.coded(group, keys)), narrow.groups))
+
+        def feed(group: Group) -> None:
+            for rows in narrow.coded(group, keys):
+                sink(rows)
+
+        list(tools.pool.map(feed, narrow.groups))
         return
     for batch in tools.matcher.number(keys.distinct, *narrow.batches(tools.pool)):
         columns = {name: whole_numbers(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}

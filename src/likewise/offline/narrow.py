@@ -30,7 +30,7 @@ from likewise.plan.scan import ScanColumn
 T = TypeVar("T")
 R = TypeVar("R")
 Sink = Callable[[Rows], None]
-"""Takes rows whose keys have numbers, in any order, from several threads."""
+"""Takes a block of rows whose keys have numbers; blocks come in any order, from several threads."""
 _PIECE = 1 << 17
 """How many rows go to the matching of keys at a time."""
 _AHEAD = 4
@@ -51,15 +51,14 @@ class Narrow:
         """The row groups that may have such rows."""
         return self.source.within(self.span)
 
-    def coded(self, group: Group, keys: SpineKeys) -> Rows:
-        """Return a group's rows whose keys are numbered by subtraction, or not at all."""
+    def coded(self, group: Group, keys: SpineKeys) -> Iterator[Rows]:
+        """Yield a group's rows whose keys are numbered by subtraction, or not at all."""
         event, created, chosen = self._times(group)
         code = np.zeros(group.rows, np.int64)
         if keys.low is not None:
             code, known = dense_codes(self._key_columns(group)[0], keys.low, keys.count)
             chosen &= known
-        rows = Rows(code, event, created, group.places)
-        return rows if chosen.all() else rows.only(chosen)
+        yield from Rows(code, event, created, group.places).blocks(chosen)
 
     def batches(self, pool: Executor) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """Return the rows that have a key: keys as ``k0`` …, ``event``, ``created`` if there is one, ``place``."""

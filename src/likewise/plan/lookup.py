@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from likewise.core.errors import NotSupported
 from likewise.core.time import span_micros
 from likewise.core.types import FeatureType
 from likewise.define.transform import OnDemandFeatureView
@@ -121,10 +122,15 @@ def plan_lookup(definitions: Definitions, selection: Selection) -> LookupPlan:
     Args:
         definitions: the catalog's definitions.
         selection: the features asked for.
+
+    Raises:
+        NotSupported: a view is not online.
     """
     groups: dict[KeyGroup, int] = {}
     reads: dict[Projection, ViewRead] = {}
     for part, view in selection.views.items():
+        if not view.online:
+            raise NotSupported(f"{view.title} is not online", cure="apply it with online=True, and materialize it")
         group = groups.setdefault(_group(part, view), len(groups))
         reads[part] = _read(definitions, view, group, selection.needed(part))
     order = {part: index for index, part in enumerate(reads)}

@@ -134,6 +134,7 @@ class _Chooser:
             yield from self._on_demand(projection)
             return
         view = self._view(projection)
+        _refuse_disabled(view)
         refuse_computed(view)
         part = _whole(projection)
         self.views[part] = view
@@ -156,9 +157,11 @@ class _Chooser:
                 f"{projection.name!r} is an older version of an on-demand view, whose function is not kept",
                 cure=f"ask for {projection.view!r}",
             )
+        _refuse_disabled(view)
         self.on_demand[view.name] = view
         for source in view.source_views:
             whole = self.definitions.view(source.name)
+            _refuse_disabled(whole)
             refuse_computed(whole)
             self.views[_whole(source.projection)] = whole
         types = {field.name: field.dtype for field in view.features}
@@ -172,6 +175,11 @@ class _Chooser:
                 raise FeatureNotFound(f"{title} has no feature {feature!r}", cure=near_misses(feature, types))
             name = f"{projection.name}__{feature}" if self.full_names else feature
             yield Pick(part, feature, name, types[feature])
+
+
+def _refuse_disabled(view: FeatureView | OnDemandFeatureView) -> None:
+    if not view.enabled:
+        raise NotSupported(f"{view.title} is disabled", cure="apply it with enabled=True, or ask for another one")
 
 
 def _whole(projection: Projection) -> Projection:
