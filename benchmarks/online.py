@@ -131,11 +131,12 @@ def singles(folder: Path, seconds: float) -> None:
         with kinds[name](folder / f"{name}-{durable}", durable=durable) as store:
             store.create([TABLE])
             [key] = CODEC.encode([[7]])
-            record = RowWriter(LAYOUT).encode([key], [1], None, [[None]] * len(TYPES))
+            records = RowWriter(LAYOUT).encode(
+                [key] * 100_000, list(range(100_000)), None, [[None] * 100_000] * len(TYPES)
+            )
             done, end = 0, time.perf_counter() + seconds
             while time.perf_counter() < end:
-                store.write(TABLE, [key], record)
-                done += 1
+                done += store.write(TABLE, [key], [records[done % len(records)]])
         print(f"{name + (', durable' if durable else ''):<28}{done / seconds:>12,.0f}")
 
 

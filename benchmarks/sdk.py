@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from likewise import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig
 from likewise.config import OnlineStoreConfig, RegistryConfig
 from likewise.core.keys import KeyCodec
+from likewise.plan.lookup import table_name
 from likewise.types import Float32, Float64, Int64
 
 NAMES = [f"f{i}" for i in range(10)]
@@ -84,7 +85,8 @@ def raw_copy(store: FeatureStore, folder: Path, keys: int) -> lmdb.Environment:
     """Return a plain LMDB of the same keys and records, as one would write it by hand."""
     raw = lmdb.open(str(folder / "raw"), map_size=1 << 33)
     after = None
-    while found := store.online_store.scan("bench/users", after, 50_000):
+    table = table_name("bench", store.get_feature_view("users"))
+    while found := store.online_store.scan(table, after, 50_000):
         with raw.begin(write=True) as transaction, transaction.cursor() as cursor:
             cursor.putmulti(found)
         after = found[-1][0]

@@ -80,6 +80,11 @@ def cli_page() -> Iterator[str]:
     yield "## Exit codes"
     yield _table(["code", "meaning"], ((f"`{code.value}`", what) for code, what in MEANINGS.items()))
     yield "`likewise run` exits with the code of the program it ran."
+    yield from _paragraphs(
+        """With `--output json` an error is one JSON object too, on the last line of standard error, and standard
+        output stays empty: `{"error": {"type": "NotFound", "message": "…", "cure": "…"}}`. When a repo breaks rules it
+        has a list `problems` besides, each with `what`, `cure`, `file` and `line`."""
+    )
     for title, names in COMMANDS.items():
         yield f"## {title}"
         for name in names:
@@ -190,7 +195,7 @@ def _default(field: msgspec.inspect.Field) -> str:
     value: Any = field.default
     if field.required:
         return "required"
-    if value is None or value == "":
+    if value is None or value == "" or value is msgspec.NODEFAULT:  # the last: a default that is made anew, empty
         return "none"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 

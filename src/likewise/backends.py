@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from likewise.config import OfflineStoreConfig, OnlineStoreConfig, RegistryConfig
-from likewise.core.errors import BackendMissing, NotSupported
+from likewise.core.errors import BackendMissing, ConfigError, NotSupported
 from likewise.core.names import near_misses
 
 if TYPE_CHECKING:
@@ -109,6 +109,16 @@ _ONLINE_STORES = "likewise.online_stores"
 def has_online_store(name: str) -> bool:
     """Tell whether an online store of this type is known: to this version, or to an installed package."""
     return name in ONLINE or bool(entry_points(group=_ONLINE_STORES, name=name))
+
+
+def check_online_type(name: str) -> None:
+    """Refuse an online store's type that nobody has: not this version, not a later one, not an installed package.
+
+    Raises:
+        ConfigError: it is not known; near misses are offered.
+    """
+    if name not in LATER and not has_online_store(name):
+        raise ConfigError(f"online_store: type {name!r} is not known", cure=near_misses(name, [*ONLINE, *LATER]))
 
 
 def open_engine(config: OfflineStoreConfig, root: str) -> OfflineEngine:

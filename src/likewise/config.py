@@ -251,6 +251,12 @@ def _block(value: Any, key: str, record: type[Struct], short: str, where: str) -
         return record()
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: {key} is {value!r}", cure=f"give it keys, such as {short or 'chunk_rows'}")
+    scheme = str(value.get("path", "")).partition("://")[0]
+    if key == "registry" and scheme in ("s3", "gs", "gcs", "hdfs", "az", "abfss"):
+        raise ConfigError(
+            f"{where}: registry: {value['path']!r} is in an object store ({scheme}), which this version does not read",
+            cure="give the path of a local file",
+        )
     if key == "registry" and "://" in str(value.get("path", "")):
         value.setdefault("registry_type", "sql")
     if key == "online_store":

@@ -25,7 +25,7 @@ from likewise.define.definition import Definition
 from likewise.define.entity import Entity
 from likewise.define.project import Project
 from likewise.define.service import FeatureService
-from likewise.define.source import DataSource, PushMode
+from likewise.define.source import DataSource, PushMode, push_mode
 from likewise.define.transform import OnDemandFeatureView
 from likewise.define.view import FeatureView
 from likewise.define.windowed import StreamFeatureView
@@ -105,6 +105,7 @@ class FeatureStore:
             self.repo_path = file.resolve().parent
         self.config = config if config is not None else load_config(file)
         self.project = self.config.project
+        backends.check_online_type(self.config.online_store.type)
         self.clock = clock if clock is not None else process_clock()
         self._crash = crash
         self._root = str(self.repo_path)
@@ -246,7 +247,7 @@ class FeatureStore:
 
     def _settle_tables(self, catalog: Catalog, applied: Applied) -> None:
         try:
-            settle_tables(self.registry, self.online_store, catalog, applied.changes)
+            settle_tables(self.registry, self.online_store, applied.base, catalog)
         except StoreError as error:
             self.refresh_registry()
             raise StoreError(
@@ -606,6 +607,7 @@ class FeatureStore:
         views = self.definitions.pushed_views(source.name)
         if not views:
             raise RequestError(f"{source.title} feeds no view", cure="apply a view with this source")
+        to = push_mode(to)
         rows, now = to_table(df, "pushed rows"), self.clock.now()
         fed = views if to in (PushMode.ONLINE, PushMode.ONLINE_AND_OFFLINE) else []
         batches = [online_batch(self.project, view, rows, now) for view in fed]

@@ -227,6 +227,53 @@ def test_the_shell_completes_commands():
     assert "feature-views" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("likewise init -t pay", ["payments"]),
+        ("likewise -c {repo} feature-views describe driver_", ["driver_city", "driver_stats"]),
+        ("likewise -c {repo} entities describe d", ["driver"]),
+        ("likewise -c {repo} materialize -v driver_s", ["driver_stats"]),
+        ("likewise -c {repo} get-online-features -f f", ["fares", "fleet_v1"]),
+        ("likewise -c {repo}/nowhere entities describe d", []),
+    ],
+)
+def test_the_shell_completes_names(repo, applied, line, offered):
+    """Templates and applied definitions are offered by name; where there is no repo nothing is, and nothing is said."""
+    words = line.format(repo=repo)
+    asked = {"_LIKEWISE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    done = process(env={**os.environ, **asked})
+    assert [found.partition(",")[2] for found in done.stdout.split()] == offered
+    assert done.stderr == ""
+
+
+def test_errors_are_json_when_results_are(tmp_path):
+    """With --output json an error is one JSON object on standard error, and standard output is empty."""
+    for args, kind, cure in (
+        (["-c", str(tmp_path), "plan", "--output", "json"], "RepoNotFound", "likewise init"),
+        (["--output=json", "ui"], "NotSupported", "until then, look at definitions"),
+        (["aply", "--output", "json"], "UsageError", "See 'likewise --help'"),
+        (["apply", "--output", "json", "--foo"], "NoSuchOption", "See 'likewise apply --help'"),
+        (["--output", "json"], "UsageError", "See 'likewise --help'"),
+    ):
+        done = run(*args)
+        error = json.loads(done.stderr)["error"]
+        assert (done.exit_code > 0, done.stdout, error["type"]) == (True, "", kind)
+        assert cure in error["cure"]
+        assert error["message"]
+    done = run("--output", "json", "plan", obj=Broken())
+    assert json.loads(done.stderr)["error"]["cure"].startswith("run it again with --debug")
+
+
+def test_the_problems_of_a_repo_are_listed_as_json(repo):
+    """Each problem has its file and line, for programs as for people."""
+    (repo / "features.py").write_text("import likewise\n\ndriver = likewise.Entity(name='a b')\n")
+    done = process("-c", str(repo), "plan", "--output", "json")
+    error = json.loads(done.stderr)["error"]
+    assert error["message"] == "1 problem found; nothing was applied"
+    assert [(each["file"], each["line"]) for each in error["problems"]] == [("features.py", 3)]
+
+
 def test_warnings_are_one_line_each(capsys, tmp_path, monkeypatch):
     """A warning is told on one line, with the place if it is in somebody's own file; libraries' own are left out."""
     file = tmp_path / "features.py"

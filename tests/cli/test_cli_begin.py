@@ -34,6 +34,11 @@ def test_init_makes_a_repo_that_can_be_applied(inside, tmp_path):
     assert (read.exit_code, "PRESENT" in read.stdout) == (0, True)
 
 
+def test_init_quotes_a_folder_that_a_shell_would_take_apart(inside):
+    """The next steps can be pasted, whatever the folder is called."""
+    assert "\n  cd '" in inside("init", "bad name!").stdout
+
+
 def test_init_without_a_name_takes_the_first_that_is_free(inside, tmp_path):
     """Without a name the folder is feature_repo, then feature_repo_2, and so on."""
     for expected in ("feature_repo", "feature_repo_2"):

@@ -135,6 +135,27 @@ def test_history_lists_catalogs_newest_first(applied, repo):
     assert "    ttl: 7 days -> 8 days" in applied("history", "2").stdout
 
 
+def test_history_of_what_never_was_names_the_number_asked_for(applied):
+    """A number outside of the history is refused by that number."""
+    done = applied("history", "99")
+    assert (done.exit_code, "has no catalog 99; its history goes from 1 to 1" in done.stderr) == (1, True)
+
+
+def test_files_that_are_not_loaded_are_listed(run, repo):
+    """plan and apply list the files that were skipped with the reason; of many, the first few and how many more."""
+    (repo / "train.py").write_text("import feast\n\nstore = feast.FeatureStore('.')\n")
+    (repo / "make_data.py").write_text("import math\n")
+    for command in ("plan", "apply"):
+        done = run(command)
+        assert "not loaded: make_data.py: it imports neither feast nor likewise\n" in done.stdout
+        assert "not loaded: train.py: it builds a FeatureStore (line 3)" in done.stdout
+    for number in range(10):
+        (repo / f"other_{number}.py").write_text("import math\n")
+    done = run("plan")
+    assert done.stdout.count("not loaded: ") == 11
+    assert "not loaded: 2 more; 'likewise plan --output json' lists all" in done.stdout
+
+
 def test_rollback_shows_what_changes_and_asks(applied, repo):
     """A rollback is a new catalog with the old definitions; it is shown first, and has to be confirmed."""
     edit(repo, "days=7", "days=8")

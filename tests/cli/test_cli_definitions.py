@@ -129,10 +129,49 @@ def test_saved_datasets_are_listed(applied, repo):
         )
         store.create_saved_dataset(job, "may", "data/may.parquet")
     assert applied("saved-datasets", "list").stdout.splitlines()[1].split()[:4] == ["may", "1", "2", "1"]
-    assert "driver_stats" in applied("saved-datasets", "describe", "may").stdout
+    described = applied("saved-datasets", "describe", "may").stdout
+    for line in ("  join keys           driver_id", "  features            trips, rating", "  full feature names  no"):
+        assert f"{line}\n" in described
+    assert "catalog 1, driver_stats (" in described
+    assert not set("{[(").intersection(described.replace("driver_stats (", ""))
 
 
 def _day():
     from datetime import datetime
 
     return datetime(2024, 6, 1)
+
+
+WINDOWS = """
+from datetime import timedelta
+from likewise import Aggregation, Entity, FeatureService, FeatureView, Field, FileSource, PushSource
+from likewise import StreamFeatureView
+from likewise.types import Float64, Int64
+
+driver = Entity(name="driver", join_keys=["driver_id"])
+trips = FileSource(name="trips", path="data/trips.parquet", timestamp_field="event_timestamp")
+stats = FeatureView(name="driver_stats", entities=[driver], schema=[Field("trips", Int64)], source=trips)
+busy = StreamFeatureView(
+    name="busy",
+    entities=[driver],
+    schema=[Field("trips_1h", Int64), Field("best", Float64)],
+    source=PushSource(name="live", batch_source=trips),
+    aggregations=[
+        Aggregation("trips", "sum", timedelta(hours=1), name="trips_1h"),
+        Aggregation("rating", "max", timedelta(days=1), timedelta(minutes=5), name="best", where="trips > 0"),
+    ],
+)
+pair = FeatureService(name="pair_v1", features=[stats.with_name("other").with_join_key_map({"driver_id": "other_id"})])
+"""
+
+
+def test_a_view_with_windows_is_described_with_each_aggregation(run, repo):
+    """Function, column, window and slide of each aggregation are told; a key of another name is told by its service."""
+    (repo / "features.py").write_text(WINDOWS)
+    assert run("apply").exit_code == 0
+    text = run("stream-feature-views", "describe", "busy").stdout
+    lines = [line.split() for line in text.splitlines()]
+    assert ["AGGREGATION", "FUNCTION", "COLUMN", "WINDOW", "SLIDE", "WHERE"] in lines
+    assert ["trips_1h", "sum", "trips", "1", "hour", "-", "-"] in lines
+    assert ["best", "max", "rating", "1", "day", "5", "minutes", "trips", ">", "0"] in lines
+    assert "  keys of other  driver_id from other_id" in run("feature-services", "describe", "pair_v1").stdout

@@ -1,8 +1,11 @@
+import contextlib
 import json
 import shutil
+import sqlite3
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from likewise.cli.checkup import check_libraries, check_python
 
@@ -132,3 +135,36 @@ def test_the_installation_is_whole():
     """This Python and its libraries pass."""
     assert check_python().state == "ok"
     assert [finding.state for finding in check_libraries()] == ["ok"]
+
+
+@pytest.mark.parametrize(("kind", "cure"), [("lmbd", "did you mean 'lmdb'?"), ("redis", "comes in a later version")])
+def test_an_unknown_online_store_is_found(applied, repo, kind, cure):
+    """A type of online store that this version does not have is a failure, with the names that are close."""
+    (repo / "feature_store.yaml").write_text(f"project: fleet\nonline_store: {kind}\n")
+    done = _json(applied)
+    failed = [each for each in json.loads(done.stdout) if each["state"] == "failed"]
+    assert done.exit_code == 1
+    assert [(kind in each["what"], cure in each["cure"]) for each in failed] == [(True, True)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "topic"),
+    [
+        ("UPDATE definitions SET body = x'00' WHERE hash IN (SELECT hash FROM entries WHERE number = 2)", "registry"),
+        ("UPDATE catalogs SET message = 'forged' WHERE number = 2", "registry"),
+        ("DELETE FROM entries WHERE number = 2", "registry"),
+        ("UPDATE sides SET value = x'7b7d' WHERE space = 'watermark'", "freshness"),
+    ],
+)
+def test_a_damaged_registry_names_what_can_be_restored(applied, repo, damage, topic):
+    """Bytes that fail a check are a failure whose cure is the call that restores what is whole."""
+    applied("materialize-incremental")
+    (repo / "features.py").write_text((repo / "features.py").read_text().replace("days=7", "days=8"))
+    applied("apply")
+    with contextlib.closing(sqlite3.connect(repo / "data" / "registry.db")) as connection, connection:
+        assert connection.execute(damage).rowcount
+    done = _json(applied)
+    found = findings(done)
+    assert done.exit_code == 1
+    assert found[topic][0]["state"] == "failed"
+    assert "can be restored: likewise.registry.salvage.restore(" in found[topic][0]["cure"]

@@ -35,8 +35,9 @@ def test_materialize_takes_the_rows_up_to_its_end(applied):
 
 def test_materialize_without_dates_needs_the_option_for_it(applied):
     """START and END are needed unless --disable-event-timestamp takes everything up to now."""
-    wrong = applied("materialize", "2024-05-01")
-    assert (wrong.exit_code, "START and END are missing" in wrong.stderr) == (64, True)
+    for given, said in (([], "START and END are missing"), (["2024-05-01"], "error: END is missing")):
+        wrong = applied("materialize", *given)
+        assert (wrong.exit_code, said in wrong.stderr) == (64, True)
     assert applied("materialize", "--disable-event-timestamp").exit_code == 0
 
 
@@ -72,10 +73,19 @@ def test_online_features_of_one_entity(served):
 
 
 def test_online_features_of_several_entities(served):
-    """Several entities are rows; where there is no value stands why."""
-    done = served("get-online-features", "-f", "driver_stats", "-e", "driver_id=2", "-e", "driver_id=9")
-    lines = [line.split() for line in done.stdout.splitlines()]
-    assert lines == [["driver_id", "trips", "rating"], ["2", "20", "5"], ["9", "NOT_FOUND", "NOT_FOUND"]]
+    """Several entities are rows; where there is no value stands why: null, nothing stored, or too old."""
+    keys = [arg for key in (2, 3, 9) for arg in ("-e", f"driver_id={key}")]
+    served("push", "cities", '[{"driver_id": 3, "event_timestamp": "2024-06-01", "city": null}]')
+    done = served("get-online-features", "-f", "driver_stats:trips", "-f", "driver_city:city", *keys)
+    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    assert [" ".join(rest.split()) for _, rest in lines] == [
+        "trips city",
+        "20 - (NOT_FOUND)",
+        "- (NOT_FOUND) - (NULL_VALUE)",
+        "- (NOT_FOUND) - (NOT_FOUND)",
+    ]
+    late = served("get-online-features", "-f", "driver_stats:trips", *keys, "--as-of", "2024-06-30")
+    assert late.stdout.splitlines()[1].split(maxsplit=1)[1] == "- (OUTSIDE_MAX_AGE)"
 
 
 def test_online_features_as_json(served):

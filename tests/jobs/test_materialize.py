@@ -21,6 +21,7 @@ from likewise import Entity, FeatureStore, FeatureView, Field, FileSource, Fixed
 from likewise.config import MaterializationConfig, OnlineStoreConfig
 from likewise.core.errors import InvalidTime, LeaseHeld, NotSupported
 from likewise.jobs.materialize import Crash, Event
+from likewise.plan.lookup import table_name
 from likewise.registry.crash import no_crash
 from likewise.registry.leases import acquire
 from likewise.registry.watermarks import read_watermark
@@ -108,9 +109,10 @@ def test_a_run_killed_anywhere_ends_as_if_it_had_not_been(point: str, tmp_path: 
         store.materialize(0, NOW)
         assert values(store, list(true)) == list(true.values())
         assert read_watermark(store.registry.side, "p", "v").end == NOW
-        before = store.online_store.scan("p/v", limit=KEYS)
+        table = table_name("p", store.get_feature_view("v"))
+        before = store.online_store.scan(table, limit=KEYS)
         store.materialize(0, NOW)
-        assert store.online_store.scan("p/v", limit=KEYS) == before
+        assert store.online_store.scan(table, limit=KEYS) == before
 
 
 def test_a_chunk_that_is_done_is_not_done_again(tmp_path: Path) -> None:

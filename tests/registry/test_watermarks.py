@@ -66,8 +66,17 @@ def test_intervals_are_merged(registry: Registry) -> None:
     assert read_watermark(registry.side, "demo", "cards").intervals == ((0, 10), (50, 60))
     run(registry, 10, 49, token=3)
     assert read_watermark(registry.side, "demo", "cards").intervals == ((0, 60),)
-    run(registry, 10, 49, token=4, definition="v2")  # what was there of v1 says nothing of v2
+
+
+def test_another_definition_moves_the_watermark_only_by_a_run_that_begins_anew(registry: Registry) -> None:
+    """What was there of v1 says nothing of v2, and a span somebody asked for nothing of what lies before it."""
+    run(registry, 0, 60)
+    run(registry, 10, 49, token=2, definition="v2")
     mark = read_watermark(registry.side, "demo", "cards")
+    assert (mark.intervals, mark.end, mark.definition, mark.run) == (((0, 60),), 60, "v1", None)
+    opened = open_run(registry.side, "demo", "cards", Run("r", 3, "v2", 10, 49, 1))
+    chunk_done(registry.side, "demo", "cards", opened, 0)
+    mark = close_run(registry.side, "demo", "cards", opened, anew=True)
     assert (mark.intervals, mark.end, mark.definition) == (((10, 49),), 49, "v2")
 
 

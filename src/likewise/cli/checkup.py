@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from likewise.cli.output import moment, some
 from likewise.cli.session import Session
 from likewise.core.errors import LikewiseError, RepoProblems
+from likewise.core.names import near_misses
 from likewise.core.time import SystemClock, span_micros, span_text
 
 if TYPE_CHECKING:
@@ -201,11 +202,18 @@ def _problems(act: Callable[[], object]) -> list[tuple[str, str]]:
 
 def check_online_store(store: FeatureStore) -> Iterator[Finding]:
     """Check that the online store opens, and which views have values in it."""
+    from likewise import backends
     from likewise.plan.lookup import table_name
     from likewise.registry.watermarks import all_watermarks
 
+    kind = store.config.online_store.type
+    if not backends.has_online_store(kind):
+        later = f"{kind!r} comes in a later version; " if kind in backends.LATER else ""
+        cure = later + near_misses(kind, backends.ONLINE)
+        yield Finding("online store", "failed", f"online_store: type {kind!r} is not known to this version", cure)
+        return
     online = [view.name for view in store.definitions.contents.views if view.online]
-    tables = {view: table_name(store.project, view) for view in online}
+    tables = {view: table_name(store.project, store.definitions.view(view)) for view in online}
     empty = [view for view, table in tables.items() if not store.online_store.scan(table, limit=1)]
     marks = all_watermarks(store.registry.side, store.project)
     lost = [view for view in empty if view in marks and marks[view].end is not None]

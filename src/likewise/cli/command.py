@@ -113,7 +113,7 @@ def shared_options(hidden: bool = False) -> list[click.Option]:
 
 
 def _keep(ctx: click.Context, option: click.Parameter, value: Any) -> None:
-    if not value or ctx.resilient_parsing:
+    if not value:
         return
     session = ctx.ensure_object(Session)
     match option.name:

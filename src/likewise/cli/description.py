@@ -9,13 +9,14 @@ import click
 
 from likewise.cli.output import moment, print_list, print_pairs, print_table
 from likewise.core.errors import NotSupported
+from likewise.core.time import span_text
 
 if TYPE_CHECKING:
     from likewise.define.definition import Definition
     from likewise.define.field import Field
+    from likewise.define.function import UserFunction
     from likewise.define.service import FeatureService
-    from likewise.define.transform import OnDemandFeatureView
-    from likewise.define.view import FeatureView
+    from likewise.define.view import FeatureView, WindowedView
     from likewise.store import FeatureStore
 
 Pairs = list[tuple[str, object]]
@@ -31,21 +32,28 @@ def print_description(store: FeatureStore, definition: Definition) -> None:
     """
     from likewise.define.service import FeatureService
     from likewise.define.transform import OnDemandFeatureView
-    from likewise.define.view import FeatureView
+    from likewise.define.view import FeatureView, WindowedView
 
     (_, name), *pairs = definition.summary()
     facts: Pairs = [(label.replace("_", " "), text) for label, text in pairs if label != "features"]
     click.echo(f"{click.style(definition.noun, bold=True)} {name}")
     match definition:
+        case WindowedView():
+            facts = [fact for fact in facts if fact[0] != "aggregations"]
+            mode: Pairs = [("mode", definition.mode)] if definition.function is not None else []
+            print_pairs([*facts, *mode, *_stored_facts(store, definition), *_readers(store, definition)])
+            _print_fields(definition.features)
+            _print_windows(definition)
+            _print_code(definition.function)
         case FeatureView():
             print_pairs([*facts, *_stored_facts(store, definition), *_readers(store, definition)])
             _print_fields(definition.features)
         case OnDemandFeatureView():
             print_pairs([*facts, *_readers(store, definition)])
             _print_fields(definition.features)
-            _print_code(definition)
+            _print_code(definition.function)
         case FeatureService():
-            print_pairs(facts)
+            print_pairs([*facts, *_renamed_keys(definition)])
             _print_picks(store, definition)
         case _:
             print_pairs([*facts, *_readers(store, definition)])
@@ -73,15 +81,44 @@ def _readers(store: FeatureStore, definition: Definition) -> Pairs:
     return [("read by", ", ".join(names))] if names else []
 
 
+def _renamed_keys(service: FeatureService) -> Pairs:
+    """Return which column of a request holds each key that has another name there."""
+    return [
+        (f"keys of {part.name}", ", ".join(f"{key} from {column}" for key, column in part.join_key_map))
+        for part in service.projections
+        if part.join_key_map
+    ]
+
+
 def _print_fields(fields: Iterable[Field]) -> None:
-    click.echo()
-    print_list(["FEATURE", "TYPE", "DESCRIPTION"], [(each.name, each.dtype.name, each.description) for each in fields])
-
-
-def _print_code(view: OnDemandFeatureView) -> None:
-    if view.function is not None:
+    rows = [(each.name, each.dtype.name, each.description) for each in fields]
+    if rows:
         click.echo()
-        click.echo("\n".join(f"  {line}" for line in view.function.text.rstrip().splitlines()))
+        print_list(["FEATURE", "TYPE", "DESCRIPTION"], rows)
+
+
+def _print_windows(view: WindowedView) -> None:
+    rows = [
+        (
+            each.feature,
+            each.function,
+            each.column,
+            span_text(each.time_window),
+            span_text(each.slide_interval) if each.slide_interval else "",
+            span_text(each.delay) if each.delay else "",
+            each.where,
+        )
+        for each in view.windows()
+    ]
+    if rows:
+        click.echo()
+        print_list(["AGGREGATION", "FUNCTION", "COLUMN", "WINDOW", "SLIDE", "DELAY", "WHERE"], rows)
+
+
+def _print_code(function: UserFunction | None) -> None:
+    if function is not None:
+        click.echo()
+        click.echo("\n".join(f"  {line}" for line in function.text.rstrip().splitlines()))
 
 
 def _print_picks(store: FeatureStore, service: FeatureService) -> None:

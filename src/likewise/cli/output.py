@@ -97,6 +97,23 @@ def _float(value: float) -> str:
     return f"{value:.2f}" if "e" in short and 1e-4 <= abs(value) < 1e15 else short
 
 
+def in_words(value: object) -> object:
+    """Write what a description says of something: names with commas between, labels as key=value, yes or no.
+
+    Example:
+        >>> in_words(["a", "b"]), in_words({"team": "fraud", "stage": "prod"}), in_words(True), in_words(3)
+        ('a, b', 'team=fraud, stage=prod', 'yes', 3)
+    """
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case Mapping():
+            return ", ".join(f"{key}={in_words(inner)}" for key, inner in value.items())
+        case list() | tuple():
+            return ", ".join(str(in_words(inner)) for inner in value)
+    return value
+
+
 def some(count: int, noun: str) -> str:
     """Write how many there are of something.
 

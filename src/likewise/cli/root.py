@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -65,11 +66,16 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
 }
 """Heading to the commands below it, each with the module of ``commands/`` that has it in its table ``COMMANDS``."""
 LATER: Mapping[str, str] = {
-    **dict.fromkeys(
-        ("serve", "listen", "serve_offline", "serve_registry", "serve_transformations", "serve_lineage", "ui"),
-        "read in a Python program with FeatureStore(…).get_online_features, or with 'likewise get-online-features'",
-    ),
-    **dict.fromkeys(("validate", "monitor", "validation-references"), "compare training sets in a Python program"),
+    "serve": "read in a Python program with FeatureStore(…).get_online_features, or 'likewise get-online-features'",
+    "listen": "write in a Python program with FeatureStore(…).push, or 'likewise push'",
+    "serve_offline": "make training sets with 'likewise get-historical-features'",
+    "serve_registry": "give programs the registry's file; 'likewise registry-dump' prints what it holds",
+    "serve_transformations": "on-demand views are computed in the program that reads them",
+    "serve_lineage": "see who reads a view with 'likewise feature-views describe'",
+    "ui": "look at definitions with 'likewise feature-views list' and 'likewise feature-views describe'",
+    "validate": "compare training sets in a Python program",
+    "validation-references": "save the training set to compare with: FeatureStore(…).create_saved_dataset",
+    "monitor": "see how old the values are with 'likewise doctor'",
     "permissions": "guard the files of the registry and the stores by their own permissions",
     "label-views": "keep labels in a feature view",
     "dbt": "point FileSources at the tables that dbt writes",
@@ -147,11 +153,17 @@ class Root(Noun):
                 args, prog_name, **{**extra, "standalone_mode": False, "obj": session, "color": colours()}
             )
         except Exception as error:  # noqa: BLE001 - the surface: every error is told, and none leaves a bare traceback
-            tell(error, session.debug)
+            tell(error, session.debug, session.json or _asks_for_json(sys.argv[1:] if args is None else args))
             code = code_of(error)
         if code == ExitCode.UNREAD:
             _stop_printing()
         sys.exit(int(code or 0))
+
+
+def _asks_for_json(args: Sequence[str]) -> bool:
+    """Tell whether a command line asks for JSON, also when it is wrong and its options were not read."""
+    own = args[: args.index("run")] if "run" in args else args
+    return "--output=json" in own or ("--output", "json") in pairwise(own)
 
 
 @contextmanager

@@ -130,7 +130,7 @@ class KeyCodec:
         is several times as fast as any other order, and makes smaller files.
 
         Args:
-            columns: as for :meth:`encode_arrow`.
+            columns: as for :meth:`encode_arrow`, at least one.
 
         Example:
             >>> import pyarrow as pa

@@ -30,7 +30,7 @@ def check_name(name: object, what: str) -> str:
     if isinstance(name, str) and len(name) <= _LONGEST and name != "__" and _NAME.fullmatch(name):
         return name
     raise InvalidName(
-        f"{name!r} cannot be the name of a {what}",
+        f"{name!r} cannot be the name of {'an' if what[:1] in 'aeiou' else 'a'} {what}",
         cure=f"use 1 to {_LONGEST} letters, digits and '_' ('-' or '.' inside), starting with a letter or '_'",
     )
 

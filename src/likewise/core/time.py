@@ -155,6 +155,7 @@ def _in_range(micros: int, value: object, what: str) -> int:
 
 
 def _not_a_time(value: object, what: str) -> InvalidTime:
+    given = repr(value) if what == "time" else f"{what} {value!r}"
     return InvalidTime(
-        f"{value!r} is not a {what}", cure="give a datetime, or ISO text such as '2024-01-31' or '2024-01-31T10:00:00Z'"
+        f"{given} is not a time", cure="give a datetime, or ISO text such as '2024-01-31' or '2024-01-31T10:00:00Z'"
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from likewise.core.errors import InvalidType
@@ -56,6 +56,8 @@ class FeatureType:
     """The type of the elements of an Array or a Set."""
     fields: tuple[tuple[str, FeatureType], ...] = ()
     """The named fields of a Struct."""
+    fault: InvalidType | None = field(default=None, compare=False, repr=False)
+    """What is wrong with it, said where it is used: a repo lists all its problems, so making a type raises none."""
 
     def __repr__(self) -> str:
         return self.name
@@ -76,7 +78,7 @@ class FeatureType:
             return ValueType.__members__.get(f"{base}_{suffix}", ValueType[f"VALUE_{suffix}"])
         if self.family is Family.STRUCT:
             return ValueType.STRUCT
-        return ValueType[_TO_VALUE_TYPE[self.name]]
+        return ValueType[_TO_VALUE_TYPE.get(self.name, "UNKNOWN")]
 
 
 class ValueType(enum.Enum):
@@ -206,14 +208,13 @@ def Array(inner: object) -> FeatureType:
     """Return the type of lists whose elements have one type.
 
     Args:
-        inner: the elements' type.
+        inner: the elements' type. What is none is named where the list is used.
 
     Example:
         >>> Array(Array(String))
         Array(Array(String))
     """
-    element = as_type(inner)
-    return FeatureType(f"Array({element.name})", Family.LIST, inner=element)
+    return _made_of("Array", Family.LIST, inner)
 
 
 def Set(inner: object) -> FeatureType:
@@ -223,29 +224,44 @@ def Set(inner: object) -> FeatureType:
         >>> Set(String)
         Set(String)
     """
-    element = as_type(inner)
-    return FeatureType(f"Set({element.name})", Family.SET, inner=element)
+    return _made_of("Set", Family.SET, inner)
+
+
+def _made_of(maker: str, family: Family, inner: object) -> FeatureType:
+    try:
+        element = as_type(inner)
+    except InvalidType as error:
+        return FeatureType(f"{maker}({inner!r})", Family.UNKNOWN, fault=error)
+    return FeatureType(f"{maker}({element.name})", family, inner=element)
 
 
 def Struct(fields: Mapping[str, object]) -> FeatureType:
     """Return the type of records with named, typed fields.
 
     Args:
-        fields: field name to type, in order; at least one.
+        fields: field name to type, in order; at least one. What cannot be is named where the struct is used.
 
     Example:
         >>> Struct({"lat": Float64, "lon": Float64})
         Struct({lat: Float64, lon: Float64})
     """
-    typed = tuple((name, as_type(inner)) for name, inner in fields.items())
-    bad = [name for name, _ in typed if not re.fullmatch(r"\w+", name)]
-    if not typed or bad:
-        raise InvalidType(
-            f"Struct({dict(fields)!r}) has no fields, or a field name that is not a plain word",
-            cure="write Struct({'lat': Float64, 'lon': Float64})",
-        )
+    try:
+        typed = tuple(_typed_fields(fields))
+    except InvalidType as error:
+        return FeatureType(f"Struct({fields!r})", Family.UNKNOWN, fault=error)
     text = ", ".join(f"{name}: {inner.name}" for name, inner in typed)
     return FeatureType(f"Struct({{{text}}})", Family.STRUCT, fields=typed)
+
+
+def _typed_fields(fields: object) -> Iterator[tuple[str, FeatureType]]:
+    known = isinstance(fields, Mapping) and all(isinstance(n, str) and re.fullmatch(r"\w+", n) for n in fields)
+    if not isinstance(fields, Mapping) or not fields or not known:
+        raise InvalidType(
+            f"Struct({fields!r}) has no fields, or a field name that is not a plain word",
+            cure="write Struct({'lat': Float64, 'lon': Float64})",
+        )
+    for name, inner in fields.items():
+        yield name, as_type(inner)
 
 
 def as_type(value: object) -> FeatureType:
@@ -259,6 +275,8 @@ def as_type(value: object) -> FeatureType:
         (Float32, Int64, String)
     """
     if isinstance(value, FeatureType):
+        if value.fault is not None:
+            raise InvalidType(value.fault.message, cure=value.fault.cure)
         return value
     if isinstance(value, ValueType):
         return from_value_type(value)

@@ -66,9 +66,9 @@ class Aggregation:
     def feature(self) -> str:
         """The name of the feature it makes."""
         if self.name:
-            return self.name
+            return str(self.name)
         base = f"{self.function}_{self.column}"
-        return base if self.time_window is None else f"{base}_{int(self.time_window.total_seconds())}s"
+        return base if not isinstance(self.time_window, timedelta) else f"{base}_{int(self.time_window.total_seconds())}s"
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return what is wrong with it, as (what, cure)."""
@@ -78,6 +78,10 @@ class Aggregation:
         column: object = self.column
         if not isinstance(column, str) or not column:
             yield f"aggregation {self.function!r} has no column", "name the column to aggregate, or '*' to count rows"
+        texts: Mapping[str, object] = {"name": self.name or "", "where": self.where}
+        for argument, text in texts.items():
+            if not isinstance(text, str):
+                yield f"{label}: {argument}={text!r} is not text", f"give text as {argument}"
         spans: Mapping[str, tuple[object, bool]] = {
             "time_window": (self.time_window, False),
             "slide_interval": (self.slide_interval, False),

@@ -39,7 +39,7 @@ def check(contents: Contents, project: str = "") -> list[Problem]:
 
 
 def _problem(definition: Definition, what: str, cure: str) -> Problem:
-    return Problem(f"{definition.title}: {what}", cure, definition.origin.file, definition.origin.line)
+    return Problem(definition.said(what), cure, definition.origin.file, definition.origin.line)
 
 
 def _project_name(contents: Contents, project: str) -> Iterator[Problem]:
@@ -84,7 +84,7 @@ def alike(one: object, other: object) -> bool:
 
 
 def _said(definition: Definition) -> dict[str, object]:
-    hidden = ("origin", "problems", "projection", "function", "logging_config")
+    hidden = ("origin", "problems", "part_problems", "projection", "function", "logging_config")
     said = {name: value for name, value in vars(definition).items() if name not in hidden}
     function = definition.function if isinstance(definition, OnDemandFeatureView) else None
     return {**said, "function": function and function.hash}
@@ -181,17 +181,25 @@ def _columns(source: FeatureView | RequestSource) -> Iterable[str]:
 
 
 def _services(contents: Contents) -> Iterator[Problem]:
-    views = {view.name: view for view in contents.views}
+    entities = {entity.name: entity.join_key for entity in contents.entities}
+    views = {view.name: view for view in [*contents.views, *contents.on_demand]}
     for service in contents.services:
         yield from _service_names(service)
+        said = {view.projection for view in service.views if view.part_problems}  # said where the part was made
         for projection in service.projections:
             view = views.get(projection.view)
-            known = [field.name for field in view.fields] if view is not None else []
+            if view is None or projection in said:
+                continue
+            known = [field.name for field in view.fields]
+            keys = [entities.get(name, name) for name in view.entities]
             for name in projection.features or ():
                 if known and name not in known:
-                    yield _problem(
-                        service, f"view {projection.view!r} has no feature {name!r}", near_misses(name, known)
-                    )
+                    what = f"view {projection.view!r} has no feature {name!r}"
+                    yield _problem(service, what, near_misses(name, known))
+            for key, _ in projection.join_key_map:
+                if key not in keys:
+                    what = f"view {projection.view!r} has no join key {key!r}"
+                    yield _problem(service, what, near_misses(key, keys))
 
 
 def _service_names(service: FeatureService) -> Iterator[Problem]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from likewise.define.definition import Definition
 from likewise.define.entity import Entity
 from likewise.define.project import Project
+from likewise.define.projection import AnyView
 from likewise.define.service import FeatureService
 from likewise.define.source import DataSource, PushSource
 from likewise.define.transform import OnDemandFeatureView
-from likewise.define.view import FeatureView, Projection
+from likewise.define.view import FeatureView
+
+V = TypeVar("V", bound=AnyView)
 
 
 @dataclass(slots=True)
@@ -56,47 +59,62 @@ def collect(objects: Iterable[Definition]) -> Contents:
         'a'
     """
     contents = Contents()
-    seen: set[int] = set()
     listed = list(objects)
-    own_views = {view.name for view in listed if isinstance(view, FeatureView) and not _is_part(view)}
+    found = _Found(contents, {view.name for view in listed if isinstance(view, AnyView) and not view.is_part})
     for definition in listed:
-        _add(definition, contents, seen, own_views)
+        found.add(definition)
+    contents.views = [_with_parts(view, found.parts) for view in contents.views]
+    contents.on_demand = [_with_parts(view, found.parts) for view in contents.on_demand]
     return contents
 
 
-def _add(definition: Definition, contents: Contents, seen: set[int], own_views: set[str]) -> None:
-    if id(definition) in seen:
-        return
-    seen.add(id(definition))
-    match definition:
-        case Project():
-            contents.projects.append(definition)
-        case Entity():
-            contents.entities.append(definition)
-        case DataSource():
-            contents.sources.append(definition)
-        case FeatureView():
-            _add_view(definition, contents, own_views)
-        case OnDemandFeatureView():
-            contents.on_demand.append(definition)
-        case FeatureService():
-            contents.services.append(definition)
-    for other in _referred(definition):
-        _add(other, contents, seen, own_views)
+@dataclass(slots=True)
+class _Found:
+    contents: Contents
+    own_views: set[str]
+    """The names of the views that are listed whole, or were made whole."""
+    seen: set[int] = field(default_factory=set)
+    parts: list[AnyView] = field(default_factory=list)
+    """Parts of views that are wrong in themselves."""
+
+    def add(self, definition: Definition) -> None:
+        if id(definition) in self.seen:
+            return
+        self.seen.add(id(definition))
+        match definition:
+            case Project():
+                self.contents.projects.append(definition)
+            case Entity():
+                self.contents.entities.append(definition)
+            case DataSource():
+                self.contents.sources.append(definition)
+            case FeatureView():
+                self._add_view(definition, self.contents.views)
+            case OnDemandFeatureView():
+                self._add_view(definition, self.contents.on_demand)
+            case FeatureService():
+                self.contents.services.append(definition)
+        for other in _referred(definition):
+            self.add(other)
+
+    def _add_view(self, view: V, views: list[V]) -> None:
+        if view.part_problems:
+            self.parts.append(view)
+        if not view.is_part:
+            views.append(view)
+        elif view.name not in self.own_views:
+            self.own_views.add(view.name)
+            views.append(view.whole())
 
 
-def _add_view(view: FeatureView, contents: Contents, own_views: set[str]) -> None:
-    if not _is_part(view):
-        contents.views.append(view)
-    elif view.name not in own_views:
-        own_views.add(view.name)
-        whole = copy.copy(view)
-        whole.projection = Projection(view.name)
-        contents.views.append(whole)
-
-
-def _is_part(view: FeatureView) -> bool:
-    return view.projection != Projection(view.name)
+def _with_parts(view: V, parts: Iterable[AnyView]) -> V:
+    """Return the view with what is wrong with its parts, which are not applied themselves."""
+    problems = [problem for part in parts if part.name == view.name for problem in part.part_problems]
+    if not problems:
+        return view
+    whole = view.whole()
+    whole.problems.extend(problems)
+    return whole
 
 
 def _referred(definition: Definition) -> Iterable[Definition]:

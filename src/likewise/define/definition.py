@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeGuard, TypeVar
 
 from likewise.core.errors import InvalidName, LikewiseError, Problem
 from likewise.core.names import check_name
@@ -20,6 +20,7 @@ from likewise.core.names import check_name
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
 _TESTING = f"{_PACKAGE}testing{os.sep}"
 T = TypeVar("T")
+_NOUNS: Mapping[type, str] = {str: "text", dict: "a mapping"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +65,17 @@ class Definition:
     ) -> None:
         self.origin = caller()
         self.problems: list[Problem] = []
-        self.name = name
+        self.name = name if isinstance(name, str) else repr(name)
         self.description = self.expect(description, str, "description", "")
         self.owner = self.expect(owner, str, "owner", "")
         self.tags = self._checked_tags(tags)
         try:
-            check_name(name, self.noun)
+            self._check_name(name)
         except InvalidName as error:
             self.note(error)
+
+    def _check_name(self, name: object) -> None:
+        check_name(name, self.noun)
 
     def note(self, error: LikewiseError) -> None:
         """Remember a broken rule, with the place of this definition."""
@@ -79,15 +83,37 @@ class Definition:
 
     def wrong(self, what: str, cure: str) -> None:
         """Remember a broken rule of this definition, named."""
-        self.problems.append(Problem(f"{self.title}: {what}", cure, self.origin.file, self.origin.line))
+        self.problems.append(Problem(self.said(what), cure, self.origin.file, self.origin.line))
+
+    def said(self, what: str) -> str:
+        """Return a sentence about this definition that begins with its title, which it may do already.
+
+        Example:
+            >>> user = Definition("user")
+            >>> user.said("it is odd"), user.said("definition 'user' is odd")
+            ("definition 'user': it is odd", "definition 'user' is odd")
+        """
+        return what if what.startswith(self.title) else f"{self.title}: {what}"
 
     def expect(self, value: object, wanted: type[T], argument: str, instead: T) -> T:
         """Return ``value`` if it has the wanted type; otherwise note the problem and return ``instead``."""
         if isinstance(value, wanted):
             return value
         if value is not None:
-            self.wrong(f"{argument}={value!r} is a {type(value).__name__}", f"give a {wanted.__name__} as {argument}")
+            noun = _NOUNS.get(wanted, f"a {wanted.__name__}")
+            self.wrong(f"{argument}={value!r} is not {noun}", f"give {noun} as {argument}")
         return instead
+
+    def listed(self, value: object, argument: str, cure: str, single: tuple[type, ...] = ()) -> list[object]:
+        """Return the items of a list; what is no list, but of a type that may stand alone, is a list of one."""
+        if value is None:
+            return []
+        if isinstance(value, single):
+            return [value]
+        if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+            return list(value)
+        self.wrong(f"{argument}={value!r} is no list", cure)
+        return []
 
     def attempt(self, make: Callable[[], T], instead: T) -> T:
         """Return what ``make`` returns; if it raises one of our errors, note that and return ``instead``."""
@@ -106,7 +132,7 @@ class Definition:
         if tags is None:
             return {}
         given: object = tags
-        if isinstance(given, Mapping) and all(isinstance(x, str) for pair in given.items() for x in pair):
+        if is_text_to_text(given):
             return dict(given)
         self.wrong(f"tags={tags!r} is not a mapping of text to text", "write tags={'team': 'fraud'}")
         return {}
@@ -132,3 +158,8 @@ class Definition:
             for label, text in self.summary()
         )
         return f"<table><caption>{html.escape(type(self).__name__)}</caption>{rows}</table>"
+
+
+def is_text_to_text(value: object) -> TypeGuard[Mapping[str, str]]:
+    """Tell whether a value is a mapping of text to text."""
+    return isinstance(value, Mapping) and all(isinstance(x, str) for pair in value.items() for x in pair)

@@ -58,16 +58,14 @@ class Entity(Definition):
         """The key's type as Feast's ``ValueType``; UNKNOWN until the repo is applied, if it was not given."""
         return self.type.to_value_type()
 
-    def _one_key(self, join_keys: Sequence[str] | None, join_key: str | None) -> str:
-        keys = [join_keys] if isinstance(join_keys, str) else list(join_keys or ([join_key] if join_key else []))
+    def _one_key(self, join_keys: object, join_key: object) -> str:
+        given = join_keys or (None if join_key is None else [join_key])
+        keys = self.listed(given, "join_keys", "write join_keys=['customer_id']", (str,))
         if len(keys) > 1:
             self.wrong(
                 f"join_keys={keys!r} names {len(keys)} columns", "make an entity for each, and give both to the view"
             )
-        key = keys[0] if keys else self.name
-        if keys:
-            self.attempt(lambda: check_name(key, "join key"), "")
-        return key
+        return self.attempt(lambda: check_name(keys[0], "join key"), self.name) if keys else self.name
 
     def _type(self, value_type: ValueType | FeatureType | None) -> FeatureType:
         if value_type is None or value_type is ValueType.UNKNOWN:

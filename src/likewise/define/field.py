@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
+from typing import TypeVar
 
 from likewise.core.errors import InvalidName, InvalidType, LikewiseError
 from likewise.core.names import check_name
 from likewise.core.types import FeatureType, Invalid, as_type
+from likewise.define.definition import is_text_to_text
+
+T = TypeVar("T")
 
 
 class Field:
@@ -51,17 +55,25 @@ class Field:
         labels: Mapping[str, str] | None = None,
     ) -> None:
         self.errors: list[LikewiseError] = []
-        self.name = name
-        self.dtype = self._checked(dtype)
-        self.description = description
-        self.tags = dict(tags or labels or {})
-        self.vector_index = vector_index
-        self.vector_length = vector_length
+        self.name = name if isinstance(name, str) else repr(name)
+        self.dtype = self._checked(name, dtype)
+        self.description = description if isinstance(description, str) else self._wrong("description", description, "")
+        given = tags or labels or {}
+        self.tags = dict(given) if is_text_to_text(given) else self._wrong("tags", given, {})
+        self.vector_index = bool(vector_index)
+        is_length = isinstance(vector_length, int) and vector_length >= 0
+        self.vector_length = vector_length if is_length else self._wrong("vector_length", vector_length, 0)
         self.vector_search_metric = vector_search_metric
 
-    def _checked(self, dtype: object) -> FeatureType:
+    def _wrong(self, argument: str, value: object, instead: T) -> T:
+        what = f"field {self.name!r}: {argument}={value!r} cannot be"
+        cures = {"description": "give text", "tags": "write tags={'team': 'fraud'}", "vector_length": "give a length"}
+        self.errors.append(InvalidType(what, cure=cures[argument]))
+        return instead
+
+    def _checked(self, name: object, dtype: object) -> FeatureType:
         try:
-            check_name(self.name, "field")
+            check_name(name, "field")
         except InvalidName as error:
             self.errors.append(error)
         try:

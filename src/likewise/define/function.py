@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from likewise.core.errors import InvalidDefinition
+from likewise.define.definition import Definition
 
 _STANDARD = f"{Path(os.__file__).parent}{os.sep}"
 _LIKEWISE = f"{Path(__file__).parents[1]}{os.sep}"
@@ -61,7 +62,7 @@ class UserFunction:
         return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
 
 
-def describe_function(function: Callable[..., Any], text: str = "") -> UserFunction:
+def describe_function(function: object, text: str = "") -> UserFunction:
     """Describe a user's function by its source.
 
     Args:
@@ -76,8 +77,26 @@ def describe_function(function: Callable[..., Any], text: str = "") -> UserFunct
     return UserFunction(plain.__name__, code.co_filename, code.co_firstlineno, text or _source_of(plain), "", function)
 
 
-def _plain(function: Callable[..., Any]) -> types.FunctionType:
-    plain = inspect.unwrap(function)
+def described(owner: Definition, function: object, text: object = "") -> UserFunction | None:
+    """Describe the function of a definition; note on ``owner`` what cannot be one."""
+    if isinstance(function, UserFunction):
+        return function
+    shown = owner.expect(text, str, "udf_string", "")
+    return owner.attempt(lambda: describe_function(function, shown), None)
+
+
+def name_of(function: object) -> str:
+    """Return the name that a function gives to what it is decorated as; empty for what has none.
+
+    Example:
+        >>> name_of(name_of), name_of(5)
+        ('name_of', '')
+    """
+    return function.__name__ if isinstance(function, types.FunctionType) else ""
+
+
+def _plain(function: object) -> types.FunctionType:
+    plain = inspect.unwrap(function) if callable(function) else function
     if isinstance(plain, types.FunctionType):
         return plain
     raise InvalidDefinition(f"{function!r} is not a plain function", cure="give a function made with def")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from likewise.define.definition import Definition
+from likewise.define.projection import AnyView, Projection
 from likewise.define.transform import OnDemandFeatureView
-from likewise.define.view import FeatureView, Projection
+from likewise.define.view import FeatureView
 
 
 class FeatureService(Definition):
@@ -34,7 +35,7 @@ class FeatureService(Definition):
     def __init__(
         self,
         name: str,
-        features: Sequence[FeatureView | OnDemandFeatureView],
+        features: Sequence[AnyView],
         tags: Mapping[str, str] | None = None,
         description: str = "",
         owner: str = "",
@@ -46,19 +47,17 @@ class FeatureService(Definition):
         self.views: list[FeatureView | OnDemandFeatureView] = []
         self.projections: list[Projection] = []
         self.logging_config = logging_config
-        self.precompute_online = precompute_online
-        for view in features:
+        self.precompute_online = bool(precompute_online)
+        for view in self.listed(features, "features", "give features=[a_view, another_view[['a']]]", (AnyView,)):
             self._add(view)
         if not self.views:
             self.wrong("it lists no features", "give features=[a_view, another_view[['a']]]")
 
     def _add(self, view: object) -> None:
-        if isinstance(view, FeatureView):
+        if isinstance(view, FeatureView | OnDemandFeatureView):
             self.views.append(view)
             self.projections.append(view.projection)
-        elif isinstance(view, OnDemandFeatureView):
-            self.views.append(view)
-            self.projections.append(Projection(view.name))
+            self.problems.extend(view.part_problems)
         else:
             self.wrong(f"features holds {view!r}", "give feature views, such as view or view[['a']]")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
-from likewise.core.types import as_type
-from likewise.define.definition import Definition
+from likewise.core.errors import InvalidType
+from likewise.define.definition import Definition, is_text_to_text
 from likewise.define.field import Field
 
 
@@ -42,10 +43,16 @@ class DataSource(Definition):
         super().__init__(name, description, tags, owner)
         self.timestamp_field = self.expect(timestamp_field, str, "timestamp_field", "")
         self.created_timestamp_column = self.expect(created_timestamp_column, str, "created_timestamp_column", "")
-        self.field_mapping: dict[str, str] = dict(self.expect(field_mapping or {}, dict, "field_mapping", {}))
+        self.field_mapping = self._mapping(field_mapping)
         taken = list(self.field_mapping.values())
         if len(set(taken)) < len(taken):
             self.wrong(f"field_mapping={self.field_mapping!r} maps two columns to one name", "give each its own name")
+
+    def _mapping(self, given: object) -> dict[str, str]:
+        if given is None or is_text_to_text(given):
+            return dict(given or {})
+        self.wrong(f"field_mapping={given!r} is not a mapping of text to text", "write field_mapping={'uid': 'user_id'}")
+        return {}
 
     def column_of(self, field: str) -> str:
         """Return the source's column behind a name of the view.
@@ -158,9 +165,10 @@ class FileSource(DataSource):
         s3_endpoint_override: str | None = None,
         date_partition_column: str = "",
     ) -> None:
-        self.path = str(path)
+        is_path = isinstance(path, str | os.PathLike)
+        self.path = os.fspath(path) if is_path else ""
         super().__init__(
-            name if name not in ("", self.path) else "file",  # a path need not be a name
+            name if name != "" else self.path,
             timestamp_field or event_timestamp_column,
             created_timestamp_column,
             field_mapping,
@@ -168,18 +176,22 @@ class FileSource(DataSource):
             tags,
             owner,
         )
-        self.name = name or self.path
-        self.s3_endpoint_override = s3_endpoint_override or ""
+        self.s3_endpoint_override = self.expect(s3_endpoint_override, str, "s3_endpoint_override", "")
         self.file_format = self._format(file_format)
         if not self.path:
-            self.wrong("it has no path", "give path='data/file.parquet', a directory, or a glob")
+            what = "it has no path" if is_path or path is None else f"path={path!r} is no path"
+            self.wrong(what, "give path='data/file.parquet', a directory, or a glob")
 
-    def _format(self, given: FileFormat | str | None) -> str:
-        asked = given if isinstance(given, str) or given is None else given.name
+    def _check_name(self, name: object) -> None:
+        if name != self.path:  # a path need not be a name
+            super()._check_name(name)
+
+    def _format(self, given: object) -> str:
+        asked = given.name if isinstance(given, FileFormat) else given
         ending = self.path.rstrip("/").rsplit("/", 1)[-1].rpartition(".")[2].lower()
         if asked is None:
             return FORMATS.get(ending, "parquet")
-        if asked in FORMATS:
+        if isinstance(asked, str) and asked in FORMATS:
             return FORMATS[asked]
         self.wrong(f"file_format={asked!r} is not known", "use 'parquet', 'csv' or 'jsonl'")
         return "parquet"
@@ -228,8 +240,8 @@ class PushSource(DataSource):
         if batch_source is not None and self.batch_source is None:
             self.wrong(f"batch_source={batch_source!r} is no source", "give a FileSource")
         if self.batch_source is not None:
-            self.timestamp_field = timestamp_field or self.batch_source.timestamp_field
-            self.created_timestamp_column = created_timestamp_column or self.batch_source.created_timestamp_column
+            self.timestamp_field = self.timestamp_field or self.batch_source.timestamp_field
+            self.created_timestamp_column = self.created_timestamp_column or self.batch_source.created_timestamp_column
             self.field_mapping = dict(self.batch_source.field_mapping)
 
     def summary(self) -> Iterable[tuple[str, str]]:
@@ -274,7 +286,7 @@ class RequestSource(DataSource):
         self.schema = self._fields(schema)
 
     def _fields(self, schema: Sequence[Field] | Mapping[str, object]) -> list[Field]:
-        fields = [Field(n, as_type(t)) for n, t in schema.items()] if isinstance(schema, Mapping) else list(schema)
+        fields = [Field(name, kind) for name, kind in schema.items()] if isinstance(schema, Mapping) else schema
         return checked_fields(self, fields, "schema")
 
     def summary(self) -> Iterable[tuple[str, str]]:
@@ -298,10 +310,27 @@ class PushMode(enum.Enum):
     ONLINE_AND_OFFLINE = 3
 
 
-def checked_fields(owner: Definition, fields: Iterable[object], argument: str) -> list[Field]:
+def push_mode(value: object) -> PushMode:
+    """Return a mode given as such, or by its name as the feature server has it.
+
+    Raises:
+        InvalidType: it is no mode.
+
+    Example:
+        >>> push_mode("online_and_offline").name
+        'ONLINE_AND_OFFLINE'
+    """
+    if isinstance(value, PushMode):
+        return value
+    if isinstance(value, str) and value.upper() in PushMode.__members__:
+        return PushMode[value.upper()]
+    raise InvalidType(f"to={value!r} is no push mode", cure="use PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE")
+
+
+def checked_fields(owner: Definition, fields: object, argument: str) -> list[Field]:
     """Return the fields among ``fields``; note on ``owner`` what is no field, is broken, or stands twice."""
     found: dict[str, Field] = {}
-    for field in fields:
+    for field in owner.listed(fields, argument, f"write {argument}=[Field('amount', Float32)]"):
         if not isinstance(field, Field):
             owner.wrong(f"{argument} holds {field!r}, which is no Field", "write Field(name='amount', dtype=Float32)")
             continue

@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from likewise.core.errors import InvalidDefinition
-from likewise.define.definition import Definition
 from likewise.define.entity import Entity
 from likewise.define.field import Field
-from likewise.define.function import UserFunction, describe_function
+from likewise.define.function import UserFunction, described, name_of
+from likewise.define.projection import AnyView
 from likewise.define.source import RequestSource, checked_fields
-from likewise.define.view import FeatureView, entity_names, mode_text
+from likewise.define.view import FeatureView, entity_names, listed_entities, mode_text
 
 MODES = ("pandas", "python", "polars")
 """The modes an on-demand view can be computed in."""
 
 
-class OnDemandFeatureView(Definition):
+class OnDemandFeatureView(AnyView):
     """Features that are computed when they are asked for, from other features and the request.
 
     The same function serves training and online reads.
@@ -71,39 +71,53 @@ class OnDemandFeatureView(Definition):
         version: str = "latest",
         enabled: bool = True,
         track_metrics: bool = False,
+        input_schema: object = None,
+        feature_transformation: object = None,
+        aggregations: object = None,
     ) -> None:
         super().__init__(name, description, tags, owner)
-        given = sources if sources is not None else inputs
-        listed = list(given.values()) if isinstance(given, Mapping) else list(given or [])
+        listed = self._listed_sources(sources if sources is not None else inputs)
         self.source_views = [source for source in listed if isinstance(source, FeatureView)]
         self.request_sources = [source for source in listed if isinstance(source, RequestSource)]
         for source in listed:
             if not isinstance(source, FeatureView | RequestSource):
                 self.wrong(f"sources holds {source!r}", "give feature views and request sources")
-        self.features = checked_fields(self, schema if schema is not None else features or (), "schema")
+        for view in self.source_views:
+            self.problems.extend(view.part_problems)
+        self.fields = checked_fields(self, schema if schema is not None else features, "schema")
         self.mode = mode_text(mode)
         self.singleton = bool(singleton)
-        self.entities = entity_names(self, entities or ())
+        self.entities = entity_names(self, listed_entities(self, entities))
         self.write_to_online_store = bool(write_to_online_store)
-        self.org = org
-        self.version = version
-        self.enabled = enabled
-        self.track_metrics = track_metrics
-        self.function = self._function(udf, udf_string)
-        self._check(listed)
-
-    def _function(self, udf: Callable[..., Any] | UserFunction | None, text: str) -> UserFunction | None:
-        if isinstance(udf, UserFunction):
-            return udf
-        if udf is None:
+        self.org = self.expect(org, str, "org", "")
+        self.version = self.expect(version, str, "version", "latest")
+        self.enabled = bool(enabled)
+        self.track_metrics = bool(track_metrics)
+        self.function = None
+        if udf is not None:
+            self.function = described(self, udf, udf_string)
+        elif feature_transformation is None:
             self.wrong("it has no function", "give udf=, or use the decorator @on_demand_feature_view")
-            return None
-        return self.attempt(lambda: describe_function(udf, text), None)
+        self._refuse(input_schema, feature_transformation, aggregations)
+        self._check(listed, sources if sources is not None else inputs)
 
-    def _check(self, listed: Sequence[object]) -> None:
-        if not listed:
+    def _listed_sources(self, sources: object) -> list[object]:
+        given = list(sources.values()) if isinstance(sources, Mapping) else sources
+        return self.listed(given, "sources", "give sources=[a_view, a_request_source]", (FeatureView, RequestSource))
+
+    def _refuse(self, input_schema: object, feature_transformation: object, aggregations: object) -> None:
+        """Refuse, by their names, Feast's arguments that this version does not compute."""
+        if input_schema is not None:
+            self.wrong("input_schema is not computed", "give what a request must hold as sources=[RequestSource(…)]")
+        if feature_transformation is not None:
+            self.wrong("feature_transformation is not computed", "give the function itself as udf")
+        if aggregations:
+            self.wrong("aggregations is not computed", "compute them upstream, and read them with a FeatureView")
+
+    def _check(self, listed: Sequence[object], given: object) -> None:
+        if not listed and not given:
             self.wrong("it has no sources", "give sources=[a_view, a_request_source]")
-        if not self.features:
+        if not self.fields:
             self.wrong("its schema is empty", "list each returned column: schema=[Field('ratio', Float64)]")
         if self.mode not in MODES:
             self.wrong(f"mode={self.mode!r} is not known", f"use one of {', '.join(map(repr, MODES))}")
@@ -115,7 +129,15 @@ class OnDemandFeatureView(Definition):
     @property
     def schema(self) -> list[Field]:
         """The columns the function returns."""
-        return self.features
+        return self.fields
+
+    @property
+    def features(self) -> list[Field]:
+        """The columns the function returns; a part's own when this is a part."""
+        if self.projection.features is None:
+            return self.fields
+        by_name = {field.name: field for field in self.fields}
+        return [by_name[name] for name in self.projection.features if name in by_name]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, as it was written: ``view(df)``."""
@@ -127,6 +149,8 @@ class OnDemandFeatureView(Definition):
         """Return what to show of it, as (label, text)."""
         first, *rest = super().summary()
         yield first
+        if self.projection.name != self.name:
+            yield "as", self.projection.name
         yield "sources", ", ".join(source.name for source in [*self.source_views, *self.request_sources])
         yield "features", ", ".join(f"{field.name} {field.dtype}" for field in self.features)
         yield "mode", f"{self.mode}{' singleton' if self.singleton else ''}"
@@ -167,13 +191,15 @@ def on_demand_feature_view(
         >>> doubled.name, [field.name for field in doubled.features]
         ('doubled', ['twice'])
     """
-    if more.pop("explode", False):
-        raise InvalidDefinition("explode=True is not computed", cure="return one row for each row given")
+    explode = more.pop("explode", False)
 
     def decorate(function: Callable[..., Any]) -> OnDemandFeatureView:
         words = description or inspect.getdoc(function) or ""
-        return OnDemandFeatureView(
-            name or function.__name__, sources, schema, function, mode, words, tags, owner, **more
+        view = OnDemandFeatureView(
+            name or name_of(function), sources, schema, function, mode, words, tags, owner, **more
         )
+        if explode:
+            view.wrong("explode=True is not computed", "return one row for each row given")
+        return view
 
     return decorate

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Self
 
-from likewise.core.errors import FeatureNotFound, InvalidDefinition
 from likewise.core.names import near_misses
 from likewise.core.time import span_text
 from likewise.define.aggregation import Aggregation
-from likewise.define.definition import Definition
+from likewise.define.definition import Definition, is_text_to_text
 from likewise.define.entity import Entity
 from likewise.define.field import Field
 from likewise.define.function import UserFunction
+from likewise.define.projection import AnyView
+from likewise.define.projection import Projection as Projection
 from likewise.define.source import DataSource, PushSource, checked_fields
 
 
-@dataclass(frozen=True, slots=True)
-class Projection:
-    """Which part of a view is meant, and under which names."""
-
-    view: str
-    """The view's name."""
-    alias: str = ""
-    """The name to show instead; empty for the view's own."""
-    features: tuple[str, ...] | None = None
-    """The features meant, in order; None for all of them."""
-    join_key_map: tuple[tuple[str, str], ...] = ()
-    """(join key of the view, column of the request) for keys that have another name there."""
-    version: int | None = None
-    """The version of the view meant, from 1; None for the applied one."""
-
-    @property
-    def name(self) -> str:
-        """The name that prefixes its features in full feature names."""
-        return self.alias or (self.view if self.version is None else f"{self.view}@v{self.version}")
-
-
-class FeatureView(Definition):
+class FeatureView(AnyView):
     """Features of one or several entities, read from a source.
 
     Args:
@@ -102,26 +82,19 @@ class FeatureView(Definition):
     ) -> None:
         super().__init__(name, description, tags, owner)
         self.source = self._source(stream_source or source or batch_source or input)
-        self.entity_objects = [entity for entity in entities or () if isinstance(entity, Entity)]
-        self.entities = entity_names(self, entities or ())
-        self.fields = checked_fields(self, self._given_fields(schema, features), "schema")
+        given = listed_entities(self, entities)
+        self.entity_objects = [entity for entity in given if isinstance(entity, Entity)]
+        self.entities = entity_names(self, given)
+        self.fields = checked_fields(self, schema if schema is not None else features, "schema")
         self.ttl = self._span(ttl, "ttl")
         self.lookback = self._span(lookback, "lookback")
         self.online = bool(online)
         self.offline = bool(offline)
-        self.org = org
+        self.org = self.expect(org, str, "org", "")
         self.mode = mode_text(mode)
-        self.enable_validation = enable_validation
-        self.version = version
-        self.enabled = enabled
-        self.projection = Projection(self.name)
-
-    def _given_fields(self, schema: object, features: object) -> Sequence[object]:
-        given = schema if schema is not None else features
-        if given is None or isinstance(given, Sequence):
-            return given or ()
-        self.wrong(f"schema={given!r} is no list of fields", "write schema=[Field('amount', Float32)]")
-        return ()
+        self.enable_validation = bool(enable_validation)
+        self.version = self.expect(version, str, "version", "latest")
+        self.enabled = bool(enabled)
 
     def _source(self, source: object) -> DataSource | None:
         if isinstance(source, DataSource):
@@ -193,44 +166,34 @@ class FeatureView(Definition):
             return set()
         return {source.timestamp_field, source.created_timestamp_column}
 
-    def __getitem__(self, features: Sequence[str]) -> FeatureView:
-        """Return the part of the view that has only these features, in this order."""
-        names = [features] if isinstance(features, str) else list(features)
-        known = [field.name for field in self.fields]
-        for name in names:
-            if known and name not in known:
-                raise FeatureNotFound(f"{self.title} has no feature {name!r}", cure=near_misses(name, known))
-        return self._with(replace(self.projection, features=tuple(names)))
+    @property
+    def materialization_intervals(self) -> list[tuple[datetime, datetime]]:
+        """Always empty, for a definition does not know what was done with it: ask the store.
 
-    def with_name(self, name: str) -> FeatureView:
-        """Return the view under another name, for one retrieval.
-
-        Args:
-            name: what prefixes its features in full feature names.
+        ``store.materialization_intervals(name)`` returns the spans of event time that are materialized.
         """
-        return self._with(replace(self.projection, alias=name))
+        return []
 
-    def with_join_key_map(self, join_key_map: Mapping[str, str]) -> FeatureView:
+    @property
+    def most_recent_end_time(self) -> datetime | None:
+        """Always None, as :attr:`materialization_intervals` is always empty: ask the store."""
+        return None
+
+    def with_join_key_map(self, join_key_map: Mapping[str, str]) -> Self:
         """Return the view with its keys read from other columns of the request.
 
         Args:
             join_key_map: join key of the view to column of the entity rows.
         """
-        unknown = [key for key in join_key_map if self.entity_objects and key not in self.join_keys]
-        if unknown:
-            raise InvalidDefinition(
-                f"{self.title} has no join key {unknown[0]!r}", cure=near_misses(unknown[0], self.join_keys)
-            )
-        return self._with(replace(self.projection, join_key_map=tuple(join_key_map.items())))
-
-    def with_projection(self, projection: Projection) -> FeatureView:
-        """Return the view seen through a projection."""
-        return self._with(projection)
-
-    def _with(self, projection: Projection) -> FeatureView:
-        other = copy.copy(self)
-        other.projection = projection
-        return other
+        if not is_text_to_text(join_key_map):
+            part = self._seen(self.projection)
+            part.misread(f"cannot take the join key map {join_key_map!r}", "write {'user_id': 'sender_id'}")
+            return part
+        part = self._seen(replace(self.projection, join_key_map=tuple(join_key_map.items())))
+        for key in join_key_map:
+            if self.entity_objects and key not in self.join_keys:
+                part.misread(f"has no join key {key!r}", near_misses(key, self.join_keys))
+        return part
 
     def summary(self) -> Iterable[tuple[str, str]]:
         """Return what to show of it, as (label, text)."""
@@ -268,9 +231,11 @@ class WindowedView(FeatureView):
         names = dict(zip(map(id, unnamed), free, strict=True))
         return [replace(a, name=names[id(a)]) if id(a) in names else a for a in self.aggregations]
 
-    def _set_aggregations(self, aggregations: Sequence[object] | None) -> None:
-        self.aggregations = [a for a in aggregations or () if isinstance(a, Aggregation)]
-        for given in aggregations or ():
+    def _set_aggregations(self, aggregations: object) -> None:
+        cure = "write aggregations=[Aggregation('amount', 'sum', timedelta(hours=1))]"
+        listed = self.listed(aggregations, "aggregations", cure, (Aggregation,))
+        self.aggregations = [a for a in listed if isinstance(a, Aggregation)]
+        for given in listed:
             if not isinstance(given, Aggregation):
                 self.wrong(f"aggregations holds {given!r}", "write Aggregation('amount', 'sum', timedelta(hours=1))")
         for aggregation in self.aggregations:
@@ -282,6 +247,11 @@ class WindowedView(FeatureView):
         yield from super().summary()
         if self.aggregations:
             yield "aggregations", ", ".join(a.feature for a in self.windows())
+
+
+def listed_entities(owner: Definition, entities: object) -> list[object]:
+    """Return the entities of a list; one that is not in a list is a list of one."""
+    return owner.listed(entities, "entities", "write entities=[customer]", (Entity, str))
 
 
 def entity_names(owner: Definition, entities: Iterable[object]) -> list[str]:

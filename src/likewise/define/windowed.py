@@ -13,7 +13,7 @@ from typing import Any
 from likewise.define.aggregation import Aggregation
 from likewise.define.entity import Entity
 from likewise.define.field import Field
-from likewise.define.function import UserFunction, describe_function
+from likewise.define.function import UserFunction, described, name_of
 from likewise.define.source import DataSource
 from likewise.define.view import WindowedView
 
@@ -79,21 +79,16 @@ class BatchFeatureView(WindowedView):
         super().__init__(
             name, source, schema, entities, ttl, online, offline, description, tags, owner, mode=mode, **more
         )
-        self.timestamp_field = timestamp_field
-        self.enable_tiling = enable_tiling
-        self.tiling_hop_size = tiling_hop_size
-        self.engine_options = dict(batch_engine or stream_engine or {})
-        self.function = self._function(udf, udf_string)
+        self.timestamp_field = self.expect(timestamp_field, str, "timestamp_field", "")
+        self.enable_tiling = bool(enable_tiling)
+        self.tiling_hop_size = self._span(tiling_hop_size, "tiling_hop_size")
+        self.engine_options = dict(self.expect(batch_engine or stream_engine or {}, dict, "batch_engine", {}))
+        self.function = None if udf is None else described(self, udf, udf_string)
         self._set_aggregations(aggregations)
         if self.mode not in BATCH_MODES:
             self.wrong(f"mode={self.mode!r} is not known", f"use one of {', '.join(map(repr, BATCH_MODES))}")
         if feature_transformation is not None:
             self.wrong("feature_transformation is not taken", "give the function itself as udf")
-
-    def _function(self, udf: Callable[..., Any] | UserFunction | None, text: str) -> UserFunction | None:
-        if isinstance(udf, UserFunction):
-            return udf
-        return None if udf is None else self.attempt(lambda: describe_function(udf, text), None)
 
 
 class StreamFeatureView(BatchFeatureView):
@@ -156,7 +151,7 @@ def batch_feature_view(
     def decorate(function: Callable[..., Any]) -> BatchFeatureView:
         words = description or function.__doc__ or ""
         return BatchFeatureView(
-            name or function.__name__, online=online, offline=offline, description=words, udf=function, **more
+            name or name_of(function), online=online, offline=offline, description=words, udf=function, **more
         )
 
     return decorate
@@ -184,6 +179,6 @@ def stream_feature_view(
 
     def decorate(function: Callable[..., Any]) -> StreamFeatureView:
         words = description or function.__doc__ or ""
-        return StreamFeatureView(name or function.__name__, description=words, mode=mode, udf=function, **more)
+        return StreamFeatureView(name or name_of(function), description=words, mode=mode, udf=function, **more)
 
     return decorate

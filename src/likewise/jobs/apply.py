@@ -12,8 +12,9 @@ from likewise.plan.apply import ApplyPlan
 from likewise.plan.lookup import table_name
 from likewise.registry.base import CatalogConflict, Registry
 from likewise.registry.catalog import Catalog
+from likewise.registry.definitions import read_definitions
 from likewise.registry.diff import Change, diff
-from likewise.registry.watermarks import forget
+from likewise.registry.watermarks import begin_anew, forget
 
 TRIES = 200
 """How often a partial apply plans anew when others commit other things meanwhile."""
@@ -27,6 +28,8 @@ class Applied:
     """The number of the catalog that stands now."""
     changes: tuple[Change, ...]
     """What changed; empty when everything stood already."""
+    base: int = 0
+    """The number of the catalog that stood before."""
 
     def __str__(self) -> str:
         if not self.changes:
@@ -49,7 +52,7 @@ def commit(registry: Registry, plan: ApplyPlan, now: int) -> Applied:
         CatalogConflict: somebody else committed since it was made; nothing was written.
     """
     catalog = registry.commit(plan.project, plan.base, plan.definitions, message="apply", author=author(), now=now)
-    return Applied(catalog.number, plan.changes)
+    return Applied(catalog.number, plan.changes, plan.base)
 
 
 def commit_partial(registry: Registry, make_plan: Callable[[], ApplyPlan], now: int) -> Applied:
@@ -78,7 +81,7 @@ def roll_back(registry: Registry, project: str, number: int, now: int) -> Applie
     """
     before = registry.catalog(project)
     catalog = registry.rollback(project, number, author=author(), now=now)
-    return Applied(catalog.number, tuple(diff(before.definitions(), catalog.definitions())))
+    return Applied(catalog.number, tuple(diff(before.definitions(), catalog.definitions())), before.number)
 
 
 def tear_down(registry: Registry, project: str, now: int) -> Applied:
@@ -89,16 +92,31 @@ def tear_down(registry: Registry, project: str, now: int) -> Applied:
     """
     before = registry.catalog(project)
     catalog = registry.commit(project, before.number, [], message="teardown", author=author(), now=now)
-    return Applied(catalog.number, tuple(diff(before.definitions(), catalog.definitions())))
+    return Applied(catalog.number, tuple(diff(before.definitions(), catalog.definitions())), before.number)
 
 
-def settle_tables(registry: Registry, store: OnlineStore, catalog: Catalog, changes: tuple[Change, ...]) -> None:
-    """Make online tables for the views of a catalog, and drop those of views that are gone."""
-    kinds = ("feature_view", "batch_feature_view", "stream_feature_view")
-    standing = {name for kind in kinds for name in catalog.names(kind)}
-    gone = [c.name for c in changes if c.kind in kinds and c.action == "delete" and c.name not in standing]
-    store.drop([table_name(catalog.project, name) for name in gone])
-    for name in gone:
-        forget(registry.side, catalog.project, name)
-        registry.side.remove(catalog.project, ORIGINS, name, None)
-    store.create([table_name(catalog.project, name) for name in sorted(standing)])
+def settle_tables(registry: Registry, store: OnlineStore, base: int, catalog: Catalog) -> None:
+    """Make online tables for the views of a catalog, and drop those that the catalog before had and this one has not.
+
+    A view that is new begins with an empty table, whatever a process that died in the middle of this left behind.
+
+    Args:
+        registry: the registry.
+        store: the online store.
+        base: the number of the catalog before.
+        catalog: the catalog that stands now.
+    """
+    before = _tables(registry.catalog(catalog.project, base))
+    now = _tables(catalog)
+    changed = {view for view in before.keys() | now.keys() if before.get(view) != now.get(view)}
+    for view in sorted(changed):
+        (begin_anew if view in before and view in now else forget)(registry.side, catalog.project, view)
+        registry.side.remove(catalog.project, ORIGINS, view, None)
+    store.drop([tables[view] for view in sorted(changed) for tables in (before, now) if view in tables])
+    store.create(list(now.values()))
+
+
+def _tables(catalog: Catalog) -> dict[str, str]:
+    """Return the online table of each view, by name."""
+    views = read_definitions(catalog).views
+    return {name: table_name(catalog.project, view) for name, view in views.items()}

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from likewise.core.errors import EntityKeyError, RequestDataMissing, RequestError
 from likewise.core.keys import KeyCodec, coerce
 from likewise.core.names import near_misses
@@ -96,9 +98,9 @@ class Lookup:
         self._runners = runners
         self._keys = [KeyCodec(group.types, group.columns) for group in plan.groups]
         self._rows = [_reader(read, read_layout) for read in plan.reads]
-        self._key_types = {c: t for group in plan.groups for c, t in zip(group.columns, group.types, strict=True)}
+        self._key_types = dict(plan.entities)
         self._entity_of = {c: e for group in plan.groups for c, e in zip(group.columns, group.entities, strict=True)}
-        self._wanted = [*plan.entities, *(name for name, _, _ in plan.request)]
+        self._wanted = [*self._key_types, *(name for name, _, _ in plan.request)]
 
     def read(self, rows: Rows, now: int) -> OnlineResponse:
         """Answer a request.
@@ -112,7 +114,7 @@ class Lookup:
             RequestDataMissing: a request value that an on-demand view needs is missing.
         """
         columns, count = self._columns(rows)
-        keys = {name: coerce(name, columns[name], self._key_types[name]) for name in self.plan.entities}
+        keys = {name: coerce(name, columns[name], self._key_types[name]) for name in self._key_types}
         found = self._read([self._encode(index, keys, count) for index in range(len(self._keys))], now)
         computed = [self._compute(step, columns, found, count) for step in self.plan.steps]
         answered = [_answer(output, found, computed, count) for output in self.plan.outputs]
@@ -186,7 +188,10 @@ class Lookup:
 
     @staticmethod
     def _as_list(name: str, values: Any) -> list[Any]:
-        if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        if isinstance(values, np.ndarray) and values.dtype.kind == "M":
+            values = values.astype("datetime64[us]")  # finer ones would come as bare numbers
+        flat = not isinstance(values, np.ndarray) or values.ndim == 1
+        if isinstance(values, str | bytes) or not isinstance(values, Iterable) or not flat:
             raise RequestError(
                 f"column {name!r} of the request is {values!r}", cure=f"give a list: {{{name!r}: [...]}}"
             )
@@ -207,6 +212,8 @@ class Lookup:
 def _judged(decoded: Decoded, read: ViewRead, now: int) -> Found:
     """Say of each record whether it is there and still counts at a time (S3, S7)."""
     columns, times = decoded.columns, decoded.events
+    if decoded.strange:
+        _warn_strange(read)
     oldest = None if read.ttl is None else now - read.ttl
     known: Sequence[Any] = [at for at in times if at is not None] if decoded.absent else times
     if _all_count(known, oldest, now):
@@ -267,7 +274,7 @@ def _warn_expired(read: ViewRead, oldest: int, now: int) -> None:
     if (read.table, FieldStatus.OUTSIDE_MAX_AGE) in _warned:
         return
     _warned.add((read.table, FieldStatus.OUTSIDE_MAX_AGE))
-    age, ttl = timedelta(microseconds=now - oldest), timedelta(microseconds=read.ttl or 0)
+    age, ttl = timedelta(seconds=(now - oldest) // 1_000_000), timedelta(microseconds=read.ttl or 0)
     _warn(
         f"view {read.view!r} has values that are {age} old, older than its ttl of {span_text(ttl)}: they are "
         "served as null with status OUTSIDE_MAX_AGE. Materialize it more often "
@@ -284,6 +291,16 @@ def _warn_future(read: ViewRead, newest: int) -> None:
         f"view {read.view!r} has rows with event times after the time asked for "
         f"(up to {from_micros(newest).isoformat()}): they "
         "are not served before their time. Check the clocks of whoever writes them. This is said once a process."
+    )
+
+
+def _warn_strange(read: ViewRead) -> None:
+    if (read.table, FieldStatus.NULL_VALUE) in _warned:
+        return
+    _warned.add((read.table, FieldStatus.NULL_VALUE))
+    _warn(
+        f"view {read.view!r} has records of a definition that its registry does not know: they are served as null with "
+        "status NOT_FOUND. Materialize it anew. This is said once a process."
     )
 
 

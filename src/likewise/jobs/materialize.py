@@ -30,9 +30,9 @@ from likewise.registry.leases import Lease, LeaseTaken, acquire, holder, release
 from likewise.registry.watermarks import (
     Run,
     all_watermarks,
+    begin_anew,
     chunk_done,
     close_run,
-    forget,
     open_run,
     read_watermark,
 )
@@ -148,7 +148,7 @@ class _Writer:
             kit.crash("materialize.chunk_written")
             run = chunk_done(kit.side, plan.project, plan.view, run, chunk)
             kit.crash("materialize.chunk_done")
-        close_run(kit.side, plan.project, plan.view, run)
+        close_run(kit.side, plan.project, plan.view, run, anew=plan.anew)
         kit.crash("materialize.closed")
         return self.keys, self.written
 
@@ -162,7 +162,7 @@ class _Writer:
         if found is not None and found.value == self.plan.origin:
             return
         if found is not None:
-            forget(side, project, view)
+            begin_anew(side, project, view)
             self.kit.store.drop([self.plan.table])
         side.put(project, ORIGINS, view, self.plan.origin, None)
 
@@ -170,11 +170,11 @@ class _Writer:
         keys = KeyCodec(self.plan.key_types, self.plan.keys)
         rows = RowWriter(Layout.of(zip(self.plan.names, self.plan.types, strict=True)))
         span = Span(self.plan.start, self.plan.end)
-        for batch in self.kit.engine.latest(self.plan.scan, span, Part(chunk, chunks)):
-            for start in range(0, batch.num_rows, self.kit.batch_keys):
-                self._write(batch.slice(start, self.kit.batch_keys), keys, rows)
-                self.kit.report(Event(self.plan.view, chunk, chunks, self.keys))
-                self.hold.check()
+        latest = _in_key_order(self.kit.engine.latest(self.plan.scan, span, Part(chunk, chunks)), keys)
+        for batch in latest.to_batches(self.kit.batch_keys) if latest is not None else ():
+            self._write(batch, keys, rows)
+            self.kit.report(Event(self.plan.view, chunk, chunks, self.keys))
+            self.hold.check()
 
     def _write(self, batch: pa.RecordBatch, keys: KeyCodec, rows: RowWriter) -> None:
         count = len(self.plan.keys)
@@ -186,6 +186,17 @@ class _Writer:
         self.written += self.kit.store.write(self.plan.table, found, records)
         self.keys += batch.num_rows
         self.kit.crash("materialize.batch_written")
+
+
+def _in_key_order(batches: Iterator[pa.RecordBatch], keys: KeyCodec) -> pa.Table | None:
+    """Return a chunk's rows in the order of their keys, in which a store is written several times as fast."""
+    import pyarrow as pa
+
+    found = list(batches)
+    if not found:
+        return None
+    table = pa.Table.from_batches(found)
+    return table.take(keys.order(table.columns[: len(keys.types)])).combine_chunks() if keys.types else table
 
 
 class Hold:
@@ -286,7 +297,7 @@ def recognize_store(side: SideTable, store: OnlineStore, project: str, now: int)
     if known is not None and known.value == name:
         return
     for view in all_watermarks(side, project):
-        forget(side, project, view)
+        begin_anew(side, project, view)
     for view in side.items(project, ORIGINS):
         side.remove(project, ORIGINS, view, None)
     side.put(project, STORES, "online", name, None)

@@ -16,7 +16,7 @@ from likewise.define.view import FeatureView
 from likewise.jobs.spine import time_column
 from likewise.offline.base import OfflineEngine
 from likewise.online.base import OnlineStore
-from likewise.online.rows import Layout, RowWriter, tombstone
+from likewise.online.rows import Layout, RowWriter, head_of, tombstone
 from likewise.plan.lookup import table_name
 from likewise.plan.scan import locate, refuse_computed, sorted_keys
 
@@ -57,7 +57,7 @@ def online_batch(project: str, view: FeatureView, rows: pa.Table, now: int) -> O
     columns = [_feature(rows, source, field.name, field.dtype, view) for field in view.features]
     writer = RowWriter(Layout.of((field.name, field.dtype) for field in view.features))
     records = writer.encode_arrow(keys, event, created, columns)
-    return OnlineBatch(table_name(project, view.name), keys, records)
+    return OnlineBatch(table_name(project, view), keys, records)
 
 
 def write_batch(store: OnlineStore, batch: OnlineBatch) -> int:
@@ -67,7 +67,9 @@ def write_batch(store: OnlineStore, batch: OnlineBatch) -> int:
 
 
 def delete_online(store: OnlineStore, project: str, view: FeatureView, rows: pa.Table, now: int) -> int:
-    """Delete keys of a view: rows with an event time up to now do not come back, newer ones do.
+    """Delete keys of a view, also one whose row has an event time that is still to come.
+
+    Rows with an event time up to now, and up to that of the row that was there, do not come back; newer ones do.
 
     Args:
         store: the store.
@@ -77,10 +79,13 @@ def delete_online(store: OnlineStore, project: str, view: FeatureView, rows: pa.
         now: the time of the deletion, in microseconds since the epoch.
 
     Returns:
-        How many keys were deleted; one with a later event time is not.
+        How many keys were deleted.
     """
-    keys = _keys(rows, _time_source(view), view)
-    return write_batch(store, OnlineBatch(table_name(project, view.name), keys, [tombstone(key, now) for key in keys]))
+    keys, table = _keys(rows, _time_source(view), view), table_name(project, view)
+    store.create([table])
+    [stored] = store.read([(table, keys)])
+    times = [now if record is None else max(now, head_of(record).event) for record in stored]
+    return write_batch(store, OnlineBatch(table, keys, [tombstone(k, t) for k, t in zip(keys, times, strict=True)]))
 
 
 def write_offline(engine: OfflineEngine, view: FeatureView, rows: pa.Table, root: str, now: int) -> str:
@@ -128,6 +133,11 @@ def _offline_column(rows: pa.Table, source: FileSource, column: pa.Field, view: 
 def _as(values: Column, column: pa.Field, view: FeatureView) -> Column:
     import pyarrow as pa
 
+    if pa.types.is_date(column.type):
+        raise RequestError(
+            f"the source of {view.title} keeps {column.name!r} as dates, which cannot hold a time of day",
+            cure="store it as a timestamp, or push online only",
+        )
     if pa.types.is_timestamp(column.type):
         return to_utc_micros(values, column.name).cast(pa.int64()).cast(pa.timestamp("us", tz=column.type.tz))
     try:

@@ -77,11 +77,11 @@ def csv_reader(path: str, convert: pa.csv.ConvertOptions | None = None) -> pa.Re
 
 def copy_json_lines(path: str, columns: Sequence[str], target: str) -> list[str]:
     """Copy some fields of a JSON lines file as JSON text to a Parquet file; all else as :func:`copy_csv`."""
-    names: dict[str, None] = {}
+    names: set[str] = set()
     schema = pa.schema([(name, pa.binary()) for name in dict.fromkeys(columns)])
     batches = (_json_batch(rows, schema, names) for rows in _json_rows(path))
     _write(pa.RecordBatchReader.from_batches(schema, batches), target)
-    return list(names) or schema.names  # a file without rows lacks nothing
+    return sorted(names) or schema.names  # a file without rows lacks nothing
 
 
 def _json_rows(path: str) -> Iterator[list[dict[str, msgspec.Raw]]]:
@@ -102,16 +102,14 @@ def _json_object(line: bytes) -> dict[str, msgspec.Raw]:
     return {name: msgspec.Raw(json.dumps(value).encode()) for name, value in found.items()}
 
 
-def _json_batch(rows: list[dict[str, msgspec.Raw]], schema: pa.Schema, names: dict[str, None]) -> pa.RecordBatch:
-    for row in rows:
-        names.update(dict.fromkeys(row))
-    return pa.record_batch([pa.array([_raw(row, name) for row in rows], pa.binary()) for name in schema.names], schema)
+def _json_batch(rows: list[dict[str, msgspec.Raw]], schema: pa.Schema, names: set[str]) -> pa.RecordBatch:
+    names.update(*rows)
+    return pa.record_batch([_json_texts(rows, name) for name in schema.names], schema)
 
 
-def _raw(row: dict[str, msgspec.Raw], name: str) -> bytes | None:
-    found = row.get(name)
-    text = b"null" if found is None else bytes(found)
-    return None if text == b"null" else text
+def _json_texts(rows: list[dict[str, msgspec.Raw]], name: str) -> pa.Array:
+    texts = pa.array([bytes(row.get(name, _NULL)) for row in rows], pa.binary())
+    return pc.if_else(pc.equal(texts, b"null"), pa.scalar(None, pa.binary()), texts)
 
 
 def _write(reader: pa.RecordBatchReader, target: str) -> None:
@@ -177,7 +175,10 @@ def from_json(column: Column, declared: FeatureType, what: str) -> Column:
     if shape is not None:
         try:
             texts = b",".join(text or b"null" for text in column.to_pylist())
-            return pa.array(msgspec.json.decode(b"[" + texts + b"]", type=shape), arrow_type(declared))
+            values = msgspec.json.decode(b"[" + texts + b"]", type=shape)
+            if declared.family is Family.TIME:
+                return _times(pa.array(values, pa.string()), declared)
+            return pa.array(values, arrow_type(declared))
         except (ValueError, OverflowError):
             pass  # below, value by value, the one that does not fit is found
     return _each(column, lambda text, kind: json_value(json.loads(text), kind), declared, what)
@@ -215,17 +216,21 @@ def json_value(value: Any, declared: FeatureType) -> Any:
 
 
 def _each(column: Column, rule: Rule, declared: FeatureType, what: str) -> pa.Array:
-    values: list[Any] = []
-    for row, text in enumerate(column.to_pylist()):
+    texts = column.to_pylist()
+    try:
+        return pa.array([None if text is None else rule(text, declared) for text in texts], arrow_type(declared))
+    except _MISFITS:
+        raise _first_misfit(texts, rule, declared, what) from None
+
+
+def _first_misfit(texts: list[Any], rule: Rule, declared: FeatureType, what: str) -> SourceDrift:
+    for row, text in enumerate(texts):
         try:
-            value = None if text is None else rule(text, declared)
-            pa.array([value], arrow_type(declared))
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise SourceDrift(
-                f"{what}, row {row}: {text!r} does not fit {declared}", cure="mend the value, or retype the field"
-            ) from error
-        values.append(value)
-    return pa.array(values, arrow_type(declared))
+            pa.array([None if text is None else rule(text, declared)], arrow_type(declared))
+        except _MISFITS:
+            cure = "mend the value, or retype the field"
+            return SourceDrift(f"{what}, row {row}: {text!r} does not fit {declared}", cure=cure)
+    return SourceDrift(f"{what} does not fit {declared}", cure="retype the field")
 
 
 def _integers(column: Column, declared: FeatureType) -> Column:
@@ -269,8 +274,12 @@ _JSON_SHAPES: dict[Family, Any] = {
     Family.FLOAT: list[int | float | None],  # so that Arrow sees the integers, and refuses those that it would round
     Family.BOOL: list[bool | None],
     Family.TEXT: list[str | None],
+    Family.TIME: list[str | None],
     Family.UUID: list[str | None],
 }
+_MISFITS = (ValueError, TypeError, OverflowError, RecursionError)
+"""What is raised for a value that does not fit; Arrow's errors are among them."""
+_NULL = msgspec.Raw(b"null")
 _OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII)
 _RANGE = {"Int32": 2**31, "Int64": 2**63}
@@ -296,6 +305,8 @@ def _whole(number: Decimal, declared: FeatureType) -> int:
 def _json_shape(declared: FeatureType) -> Any:
     """Return the Python type that a JSON array of such values is quickly decoded as; None if there is none."""
     if declared.family in (Family.LIST, Family.SET) and declared.inner is not None:
+        if declared.inner.family is Family.TIME:
+            return None
         inner = _json_shape(declared.inner)
         return None if inner is None else GenericAlias(list, (inner | None,))
     return _JSON_SHAPES.get(declared.family)

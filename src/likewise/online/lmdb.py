@@ -457,6 +457,7 @@ class _Environment:
             create=False,
         )
         self.identity = _identity(data)
+        self._tables = (None, {})
         env.reader_check()
         return env
 

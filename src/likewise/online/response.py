@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from likewise.core.errors import RequestError
 from likewise.core.frames import to_pandas
 from likewise.core.time import from_micros
 from likewise.core.types import FeatureType, UnixTimestamp, arrow_type
@@ -145,10 +146,21 @@ class OnlineResponse:
 
         Args:
             dtype: the dtype of the matrix; a null is NaN where it has one.
+
+        Raises:
+            RequestError: a feature's values are not of that dtype.
         """
         import numpy as np
 
-        columns = [np.asarray([np.nan if v is None else v for v in f.values], dtype=dtype) for f in self._features]
+        columns = []
+        for feature in self._features:
+            try:
+                columns.append(np.asarray([np.nan if v is None else v for v in feature.values], dtype=dtype))
+            except (TypeError, ValueError, OverflowError) as error:
+                raise RequestError(
+                    f"the values of feature {feature.name!r} ({feature.type}) are no {dtype}: {error}",
+                    cure="leave the feature out, or take dtype='object'",
+                ) from error
         return np.stack(columns, axis=1) if columns else np.empty((0, 0), dtype=dtype)
 
     def __repr__(self) -> str:

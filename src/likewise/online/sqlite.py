@@ -20,6 +20,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -117,6 +118,7 @@ class SqliteStore(OnlineStore):
         self._wait = wait
         self._closed = False
         self._pool = _Pool()
+        weakref.finalize(self, self._pool.close)  # for stores that nobody closes: sqlite3 warns of open connections
         with self._named("opened", 65_536):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             if not self.file.exists():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from likewise.core.errors import LikewiseError, Problem, RepoProblems
 from likewise.core.names import near_misses
-from likewise.core.types import FeatureType, Int64, Invalid, accepts, type_from_arrow
+from likewise.core.types import FeatureType, Float64, Int64, Invalid, accepts, type_from_arrow
 from likewise.define.check import check
 from likewise.define.contents import Contents, collect
 from likewise.define.definition import Definition
@@ -103,6 +103,7 @@ def _merged(request: ApplyRequest, current: Catalog) -> tuple[Contents, set[str]
     gone = {_slot(definition) for definition in [*new.all(), *request.delete]}
     kept = decode(current.definitions())
     _keep_key_types(new, kept)
+    fresh |= _read_by_retyped_keys(new, kept)
 
     def both(ours: Sequence[D], theirs: Sequence[D]) -> list[D]:
         return [*ours, *(definition for definition in theirs if _slot(definition) not in gone)]
@@ -115,6 +116,14 @@ def _merged(request: ApplyRequest, current: Catalog) -> tuple[Contents, set[str]
         both(new.on_demand, kept.on_demand),
         both(new.services, kept.services),
     ), fresh
+
+
+def _read_by_retyped_keys(new: Contents, kept: Contents) -> set[str]:
+    """Return the sources of views whose keys are of another type now: they are looked at again."""
+    types = {entity.name: entity.type for entity in kept.entities}
+    retyped = {e.name for e in new.entities if e.name in types and e.type not in (Invalid, types[e.name])}
+    views = (view for view in kept.views if retyped.intersection(view.entities))
+    return {view.batch_source.name for view in views if view.batch_source is not None}
 
 
 def _keep_key_types(new: Contents, kept: Contents) -> None:
@@ -256,7 +265,8 @@ class _Resolver:
         if other is found or other == found:
             return
         if other.family is found.family:
-            self.key_types[entity.name] = Int64 if Int64 in (other, found) else found
+            wide = {other, found} & {Int64, Float64}
+            self.key_types[entity.name] = wide.pop() if wide else found
             return
         what = f"the key of entity {entity.name!r} is {found} here, and {other} in another view"
         self.wrong(view, what, "give the entity a value_type, and retype one of the columns")

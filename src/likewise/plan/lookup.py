@@ -5,15 +5,16 @@ A plan depends on the catalog and the features asked for, not on the rows, so a 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from likewise.core.errors import NotSupported
+from likewise.core.errors import FeatureNameCollision, NotSupported
 from likewise.core.time import span_micros
 from likewise.core.types import FeatureType
 from likewise.define.transform import OnDemandFeatureView
 from likewise.define.view import FeatureView, Projection
-from likewise.plan.scan import sorted_keys
+from likewise.plan.scan import shared_key_type, sorted_keys
 from likewise.plan.selection import Pick, Selection
 from likewise.registry.definitions import Definitions
 
@@ -27,7 +28,7 @@ class KeyGroup:
     types: tuple[FeatureType, ...]
     """The type of each."""
     entities: tuple[str, ...]
-    """The name of each column's entity, which Feast takes for its join key."""
+    """The name of each column's entity, which Feast takes for its join key; a renamed column's own name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +103,25 @@ class LookupPlan:
     """(column, type, on-demand view that needs it) of what the request must give besides keys."""
     outputs: tuple[Output, ...]
     """The features of the answer, in the order asked for."""
-    entities: tuple[str, ...]
-    """The key columns of the request, which the answer repeats first."""
+    entities: tuple[tuple[str, FeatureType], ...]
+    """The key columns of the request and their types; the answer repeats them first."""
 
 
-def table_name(project: str, view: str) -> str:
+def table_name(project: str, view: FeatureView) -> str:
     """Return the name of a view's table in the online store.
 
+    It says by which keys its records are found: a view whose keys change gets a table of its own, so that no record of
+    the old keys is ever taken for one of the new.
+
     Example:
-        >>> table_name("payments", "cards")
-        'payments/cards'
+        >>> from likewise.core.types import Int64
+        >>> from likewise.define.entity import Entity
+        >>> user = Entity(name="user", join_keys=["user_id"], value_type=Int64)
+        >>> table_name("payments", FeatureView("cards", entities=[user]))
+        'payments/cards@26e817d3'
     """
-    return f"{project}/{view}"
+    keys = [(entity.join_key, entity.type.family.value) for entity in sorted_keys(view)]
+    return f"{project}/{view.name}@{hashlib.sha256(repr(keys).encode()).hexdigest()[:8]}"
 
 
 def plan_lookup(definitions: Definitions, selection: Selection) -> LookupPlan:
@@ -148,8 +156,23 @@ def plan_lookup(definitions: Definitions, selection: Selection) -> LookupPlan:
         steps,
         tuple(request.values()),
         tuple(_output(pick, reads, order, step_of) for pick in selection.picks),
-        tuple(dict.fromkeys(column for group in groups for column in group.columns)),
+        _entities(selection),
     )
+
+
+def _entities(selection: Selection) -> tuple[tuple[str, FeatureType], ...]:
+    found: dict[str, FeatureType] = {}
+    for part, view in selection.views.items():
+        for entity in sorted_keys(view):
+            column = dict(part.join_key_map).get(entity.join_key, entity.join_key)
+            found[column] = shared_key_type(column, found.get(column), entity, view)
+    for pick in selection.picks:
+        if pick.name in found:
+            raise FeatureNameCollision(
+                f"{pick.name!r} is a key of the request, and a feature of view {pick.part.name!r}",
+                cure="ask with full_feature_names=True",
+            )
+    return tuple(found.items())
 
 
 def _group(part: Projection, view: FeatureView) -> KeyGroup:
@@ -158,14 +181,14 @@ def _group(part: Projection, view: FeatureView) -> KeyGroup:
     return KeyGroup(
         tuple(renamed.get(entity.join_key, entity.join_key) for entity in keys),
         tuple(entity.type for entity in keys),
-        tuple(entity.name for entity in keys),
+        tuple(renamed.get(entity.join_key, entity.name) for entity in keys),
     )
 
 
 def _read(definitions: Definitions, view: FeatureView, group: int, wanted: Sequence[str]) -> ViewRead:
     return ViewRead(
         view.name,
-        table_name(definitions.project, view.name),
+        table_name(definitions.project, view),
         group,
         tuple(field.name for field in view.features),
         tuple(field.dtype for field in view.features),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from likewise.core.errors import InvalidTime, NotSupported
@@ -44,6 +44,8 @@ class MaterializePlan:
     """A hash of the origin, the features and the ttl; incremental runs begin anew when it changed."""
     why: str
     """Why the span begins where it does, for people."""
+    anew: bool = False
+    """Whether it covers all that the view can need at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def plan_materialize(
     return MaterializePlan(
         project,
         view.name,
-        table_name(project, view.name),
+        table_name(project, view),
         scan,
         start,
         end,
@@ -117,11 +119,11 @@ def plan_incremental(project: str, view: FeatureView, root: str, progress: Progr
     ttl, lookback = view.ttl, view.lookback or timedelta(0)
     first = EARLIEST if ttl is None else max(EARLIEST, end - span_micros(ttl))
     anew = "all history, as it has no ttl" if ttl is None else "its ttl before the end"
-    plan = plan_materialize(project, view, root, first, max(first, end), f"first run: {anew}")
+    plan = plan_materialize(project, view, root, first, max(first, end))
     if progress.end is None:
-        return plan
+        return replace(plan, why=f"first run: {anew}", anew=True)
     if progress.definition != plan.definition:
-        return plan_materialize(project, view, root, first, end, f"its definition changed: {anew}")
+        return replace(plan, why=f"its definition changed: {anew}", anew=True)
     start = max(EARLIEST, min(progress.end - span_micros(lookback), end))
     back = " less its lookback" if lookback else ""
     return plan_materialize(project, view, root, start, end, f"since the last run{back}")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from likewise.core.errors import NotSupported
-from likewise.core.types import FeatureType
+from likewise.core.errors import EntityKeyError, NotSupported
+from likewise.core.types import Family, FeatureType, Int64
 from likewise.define.entity import Entity
 from likewise.define.field import Field
 from likewise.define.source import FileSource
@@ -110,6 +110,28 @@ def scan_of(view: FeatureView, root: str, columns: Sequence[Field]) -> Scan:
 def sorted_keys(view: FeatureView) -> list[Entity]:
     """Return a view's entities in the order of their join keys, which is the order of keys in an entity key (S9)."""
     return sorted(view.entity_objects, key=lambda entity: entity.join_key)
+
+
+def shared_key_type(column: str, known: FeatureType | None, entity: Entity, view: FeatureView) -> FeatureType:
+    """Return the type of a request's column that is a key of several views.
+
+    Args:
+        column: the column.
+        known: its type in the views before; None when this is the first.
+        entity: what it is the key of in this view.
+        view: this view, for messages.
+
+    Raises:
+        EntityKeyError: the types differ; a value cannot be two different keys (S9).
+    """
+    if known is None or known == entity.type:
+        return entity.type
+    if known.family is entity.type.family is Family.INT:  # one key, however wide the column is declared
+        return Int64
+    raise EntityKeyError(
+        f"the column {column!r} is a key of type {known} in one view and of type {entity.type} in {view.title}",
+        cure="give one of them another column with with_join_key_map",
+    )
 
 
 def is_computed(view: FeatureView) -> bool:

@@ -12,7 +12,7 @@ from likewise.define.entity import Entity
 from likewise.define.field import Field
 from likewise.define.transform import OnDemandFeatureView
 from likewise.define.view import FeatureView, Projection
-from likewise.plan.scan import Scan, scan_of, sorted_keys
+from likewise.plan.scan import Scan, scan_of, shared_key_type, sorted_keys
 from likewise.plan.selection import Pick, Selection
 from likewise.registry.definitions import Definitions
 
@@ -144,13 +144,7 @@ def _key_types(selection: Selection, spine: SpineShape) -> tuple[tuple[str, Feat
     for part, view in selection.views.items():
         for entity in sorted_keys(view):
             column = _spine_column(entity, part, view, spine)
-            other = found.setdefault(column, entity.type)
-            if other.family is not entity.type.family:
-                raise EntityKeyError(
-                    f"the column {column!r} of the entity rows is a key of type {other} in one view and of type "
-                    f"{entity.type} in {view.title}",
-                    cure="give one of them another column with with_join_key_map",
-                )
+            found[column] = shared_key_type(column, found.get(column), entity, view)
     return tuple(found.items())
 
 
@@ -158,7 +152,8 @@ def _spine_column(entity: Entity, part: Projection, view: FeatureView, spine: Sp
     column = dict(part.join_key_map).get(entity.join_key, entity.join_key)
     if column in spine.columns:
         return column
-    if entity.name in spine.columns:  # Feast takes the entity's name for its join key
+    renamed = entity.join_key in dict(part.join_key_map)
+    if entity.name in spine.columns and not renamed:  # Feast takes the entity's name for its join key
         return entity.name
     raise EntityKeyError(
         f"the entity rows have no column {column!r}, which is a key of {view.title}",

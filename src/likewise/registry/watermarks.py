@@ -17,6 +17,8 @@ from likewise.registry.base import SideConflict, SideReader, SideTable, SideValu
 
 SPACE = "watermark"
 """The space of the side table that watermarks lie in."""
+_GONE = "gone"
+"""Stands for the definition of what is not stored any more."""
 Span = tuple[int, int]
 """First and last, both included."""
 
@@ -131,10 +133,18 @@ def chunk_done(side: SideTable, project: str, view: str, run: Run, chunk: int) -
             return noted
 
 
-def close_run(side: SideTable, project: str, view: str, run: Run) -> Watermark:
+def close_run(side: SideTable, project: str, view: str, run: Run, *, anew: bool = False) -> Watermark:
     """Finish a run: its span becomes materialized, and the watermark moves.
 
-    What was materialized of another definition does not count any more: the next incremental run would skip it.
+    After a change of the definition the watermark moves only by a run that begins anew: a span that somebody asked for
+    says nothing of what lies before it, and the next incremental run would skip that.
+
+    Args:
+        side: the side table.
+        project: the project.
+        view: the view.
+        run: the run; all of its chunks are stored.
+        anew: whether it covers all that the view can need.
 
     Raises:
         RunSuperseded: the run is not the open one any more.
@@ -145,11 +155,22 @@ def close_run(side: SideTable, project: str, view: str, run: Run) -> Watermark:
         current = _current(watermark, run)
         if missing := current.missing():
             raise StoreError(f"run {run.run_id!r} of view {view!r} lacks chunk {missing[0]}", cure="store it first")
-        kept = watermark.intervals if watermark.definition == run.definition else ()
+        same = watermark.definition in ("", run.definition)
+        kept = watermark.intervals if same else ()
         intervals = merge([*kept, (run.start, run.end)])
         moved = replace(watermark, intervals=intervals, definition=run.definition, run=None)
+        if not same and not anew:
+            moved = replace(watermark, run=None)
         if _write(side, project, moved, version):
             return moved
+
+
+def begin_anew(side: SideTable, project: str, view: str) -> None:
+    """Note that nothing of a view is stored any more: only a run that begins anew moves its watermark now."""
+    while True:
+        _, version = _read(side, project, view)
+        if version == 0 or _write(side, project, Watermark(view, definition=_GONE), version):
+            return
 
 
 def forget(side: SideTable, project: str, view: str) -> None:

@@ -9,4 +9,6 @@ if "pytest" in sys.modules:  # let the suites' asserts show what they compared
     import pytest
 
     _OFFLINE = ("offline_case", "offline_asof", "offline_values", "offline_drift", "offline_reads", "offline_suite")
-    pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in (*_OFFLINE, "online_suite", "registry_suite")))
+    pytest.register_assert_rewrite(
+        *(f"{__name__}.{name}" for name in (*_OFFLINE, "online_suite", "online_model", "registry_suite"))
+    )

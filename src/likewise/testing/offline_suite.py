@@ -114,16 +114,16 @@ class OfflineEngineSuite(
         return Location(str(folder), "parquet")
 
     @pytest.fixture
-    def tally(self, request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
-        """Count the generated cases that passed, and say how many there were."""
+    def tally(self, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[Counter[str]]:
+        """Count the generated cases that passed, and say how many: in a soak always, else with pytest -rP."""
         counts: Counter[str] = Counter()
         yield counts
         shown = ", ".join(f"{count:,} {what}" for what, count in counts.items()) + " equal the oracle's"
+        request.node.add_report_section("teardown", "count", shown)
         reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is None:  # a worker process, whose reports are shown elsewhere: -rP shows this
-            request.node.add_report_section("teardown", "count", shown)
-        elif soaking():
-            reporter.write_line(f"\n{request.node.name}: {shown}")
+        if soaking() and reporter is not None:  # a worker process has none
+            with capsys.disabled():
+                reporter.write_line(f"\n{request.node.name}: {shown}")
 
 
 def _flat(row: oracle.Row) -> tuple[Any, ...]:

@@ -79,7 +79,7 @@ def version(session: Session) -> None:
 def completion(ctx: click.Context, shell: str) -> None:
     """Print what completes commands in a shell.
 
-    With it, the tab key completes commands and options of likewise.
+    With it, the tab key completes commands and options of likewise, and names of templates and applied definitions.
     """
     from click.shell_completion import get_completion_class
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from likewise.cli.command import SETTINGS, Page, pass_session, verb
+from likewise.cli.completion import template_names
 from likewise.cli.output import print_json, print_table
 from likewise.cli.session import Session
 
@@ -28,7 +30,15 @@ REPO = "feature_repo"
     ("likewise init .", "in the working folder"),
 )
 @click.argument("name", required=False)
-@click.option("-t", "--template", metavar="NAME", default="minimal", show_default=True, help="What to begin with.")
+@click.option(
+    "-t",
+    "--template",
+    metavar="NAME",
+    default="minimal",
+    show_default=True,
+    shell_complete=template_names,
+    help="What to begin with.",
+)
 @click.option("-m", "--minimal", is_flag=True, hidden=True, help="As Feast has it: the smallest template.")
 @click.option("--templates", is_flag=True, help="List the templates, and make nothing.")
 @pass_session
@@ -80,7 +90,7 @@ def _from_here(target: Path) -> str:
 
 def _print_next_steps(folder: str, template: Template) -> None:
     keys = " ".join(f"-e {key}={value}" for key, value in template.request.items())
-    steps = [] if folder == "." else [f"cd {folder}"]
+    steps = [] if folder == "." else [f"cd {shlex.quote(folder)}"]
     steps += ["likewise apply", "likewise materialize-incremental"]
     steps.append(f"likewise get-online-features -f {template.service} {keys}")
     click.echo("\nNext:")
@@ -95,7 +105,14 @@ def _print_next_steps(folder: str, template: Template) -> None:
     ("likewise demo --size 20000", "a smaller world"),
     ("likewise demo --folder cards", "keep the feature repo, to look around in it"),
 )
-@click.option("--size", type=int, metavar="N", default=200_000, show_default=True, help="How many payments.")
+@click.option(
+    "--size",
+    type=int,
+    metavar="N",
+    default=200_000,
+    show_default=True,
+    help="How many payments; at least 10,000, for fewer hold too little fraud.",
+)
 @click.option("--seed", type=int, metavar="N", default=7, show_default=True, help="Another seed is another world.")
 @click.option("--folder", type=click.Path(path_type=Path), metavar="DIR", help="Make the repo here, and keep it.")
 @pass_session

@@ -9,7 +9,7 @@ import click
 
 from likewise.cli.command import Noun, pass_session, verb
 from likewise.cli.commands.definitions import TAGS, say_none
-from likewise.cli.output import iso, moment, print_json, print_list, print_pairs, print_table
+from likewise.cli.output import in_words, iso, moment, print_json, print_list, print_pairs, print_table
 from likewise.cli.session import Session, parse_tags
 from likewise.core.time import from_micros
 
@@ -65,7 +65,8 @@ def features_describe(session: Session, name: str) -> None:
             return
         for view, each in found:
             click.echo(f"{click.style('feature', bold=True)} {view.name}:{each.name}")
-            print_pairs([pair for pair in _feature_data(view, each).items() if pair[0] not in ("feature", "view")])
+            facts = _feature_data(view, each).items()
+            print_pairs([(label, in_words(value)) for label, value in facts if label not in ("feature", "view")])
 
 
 def _feature_data(view: FeatureView | OnDemandFeatureView, each: Field) -> dict[str, Any]:
@@ -103,12 +104,29 @@ def datasets_list(session: Session, tags: tuple[str, ...]) -> None:
 def datasets_describe(session: Session, name: str) -> None:
     """Describe one saved training set: what it holds, and what it was made from."""
     with session.open() as store:
-        data = _dataset_data(store.get_saved_dataset(name))
+        found = store.get_saved_dataset(name)
     if session.json:
-        print_json(data)
+        print_json(_dataset_data(found))
         return
     click.echo(f"{click.style('saved dataset', bold=True)} {name}")
-    print_pairs([(label.replace("_", " "), value) for label, value in data.items() if label != "name"])
+    print_pairs(_dataset_facts(found))
+
+
+def _dataset_facts(dataset: SavedDataset) -> list[tuple[str, object]]:
+    """Return what there is to say of a saved dataset, in words."""
+    views = [f"{view} ({found[:12]})" for view, found in dataset.hashes.items()]
+    facts: dict[str, object] = {
+        "file": dataset.path,
+        "created": moment(dataset.created),
+        "rows": f"{dataset.rows:,}",
+        "join keys": dataset.join_keys,
+        "features": dataset.features,
+        "full feature names": dataset.full_feature_names,
+        "feature service": dataset.feature_service_name,
+        "made from": [f"catalog {dataset.catalog}", *views],
+        "tags": dataset.tags,
+    }
+    return [(label, in_words(value)) for label, value in facts.items() if value not in ("", (), None, {})]
 
 
 def _dataset_data(dataset: SavedDataset) -> dict[str, Any]:
@@ -153,7 +171,7 @@ def projects_describe(session: Session, name: str | None) -> None:
         print_json({**own, "catalog": catalog.number, "definitions": counts})
         return
     click.echo(f"{click.style('project', bold=True)} {wanted}")
-    words = [(label, value) for label, value in own.items() if label not in ("kind", "name")]
+    words = [(label, in_words(value)) for label, value in own.items() if label not in ("kind", "name")]
     held = [(noun(kind), count) for kind, count in counts.items() if kind != "project"]
     print_pairs([*words, ("catalog", catalog.number), *held])
 

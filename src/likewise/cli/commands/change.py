@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from likewise.cli.command import pass_session, verb
+from likewise.cli.completion import definition_names
 from likewise.cli.exits import ExitCode
 from likewise.cli.output import moment, print_json, print_table, some
 from likewise.cli.session import Session
@@ -27,6 +28,8 @@ SKIP_SOURCES = click.option(
     is_flag=True,
     help="Do not look at the sources; every type has to be declared then.",
 )
+MOST_SKIPPED = 10
+"""How many of the files that were not loaded are listed."""
 UNUSED = "Accepted as Feast has it; not used."
 SKIP_VIEWS = click.option("--skip-feature-view-validation", is_flag=True, expose_value=False, help=UNUSED)
 
@@ -151,7 +154,7 @@ def rollback(session: Session, number: int, yes: bool) -> None:
     ("likewise delete driver_stats", "delete the one definition of this name"),
     ("likewise delete driver --kind entity", "delete the entity, not the view of the same name"),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=definition_names())
 @click.option("--kind", metavar="KIND", help="Its kind, where several have the name: entity, 'data source', …")
 @YES
 @pass_session
@@ -245,9 +248,17 @@ def _say_plan(session: Session, found: ApplyPlan) -> None:
 
     if not found.definitions:
         session.say("The repo defines nothing.")
-    shown = [(file, why) for file, why in found.skipped if not found.definitions or "FeatureStore" in why]
-    _say_lines(session, [f"not loaded: {file}: {why}" for file, why in shown])
+    _say_lines(session, [click.style(line, dim=True) for line in _skipped_lines(found)])
     _say_lines(session, change_lines(found.changes))
+
+
+def _skipped_lines(found: ApplyPlan) -> list[str]:
+    """Return which files were not loaded, and why: all when nothing is defined, else the first few."""
+    lines = [f"not loaded: {file}: {why}" for file, why in found.skipped]
+    if not found.definitions or len(lines) <= MOST_SKIPPED:
+        return lines
+    more = len(lines) - MOST_SKIPPED
+    return [*lines[:MOST_SKIPPED], f"not loaded: {more} more; 'likewise plan --output json' lists all"]
 
 
 def _say_lines(session: Session, lines: Sequence[str]) -> None:
@@ -288,8 +299,8 @@ def _changes_of(store: FeatureStore, number: int) -> list[Change]:
 def _show_catalog(session: Session, store: FeatureStore, number: int) -> None:
     from likewise.cli.changes import change_data, change_lines
 
+    info = store.registry.catalog(store.project, number).info  # first, so that what is missing is the one asked for
     changes = _changes_of(store, number)
-    info = store.registry.catalog(store.project, number).info
     if session.json:
         print_json({**_info_data(info), "changes": change_data(changes)})
         return

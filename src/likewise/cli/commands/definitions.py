@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from likewise.cli.command import Noun, pass_session, verb
+from likewise.cli.completion import STORED, VIEWS, definition_names
 from likewise.cli.output import Cells, print_json, print_list, print_table
 from likewise.cli.session import Session, parse_tags
 from likewise.core.time import span_text
@@ -43,6 +44,8 @@ class Kind:
     """Returns the columns of one."""
     found: Callable[[FeatureStore, str], Definition]
     """Returns one by its name."""
+    kinds: Sequence[str]
+    """The kinds that the registry knows them by."""
     right: Sequence[str] = ()
     """The columns that hold numbers."""
 
@@ -90,6 +93,7 @@ KINDS: Sequence[Kind] = (
         lambda store, tags: store.list_all_feature_views(tags=tags),
         _view_row,
         lambda store, name: store.definitions.any_view(name),
+        VIEWS,
         ("FEATURES",),
     ),
     Kind(
@@ -99,6 +103,7 @@ KINDS: Sequence[Kind] = (
         lambda store, tags: store.list_on_demand_feature_views(tags=tags),
         _on_demand_row,
         lambda store, name: store.get_on_demand_feature_view(name),
+        ("on_demand_feature_view",),
         ("FEATURES",),
     ),
     Kind(
@@ -108,6 +113,7 @@ KINDS: Sequence[Kind] = (
         lambda store, tags: store.list_stream_feature_views(tags=tags),
         _stored_row,
         lambda store, name: store.get_stream_feature_view(name),
+        ("stream_feature_view",),
         ("FEATURES",),
     ),
     Kind(
@@ -117,6 +123,7 @@ KINDS: Sequence[Kind] = (
         lambda store, tags: store.list_feature_services(tags=tags),
         _service_row,
         lambda store, name: store.get_feature_service(name),
+        ("feature_service",),
     ),
     Kind(
         "entities",
@@ -125,6 +132,7 @@ KINDS: Sequence[Kind] = (
         lambda store, tags: store.list_entities(tags=tags),
         _entity_row,
         lambda store, name: store.get_entity(name),
+        ("entity",),
     ),
     Kind(
         "data-sources",
@@ -133,6 +141,7 @@ KINDS: Sequence[Kind] = (
         lambda store, tags: store.list_data_sources(tags=tags),
         _source_row,
         lambda store, name: store.get_data_source(name),
+        ("data_source",),
     ),
 )
 
@@ -166,7 +175,7 @@ def _group(kind: Kind) -> Noun:
         (f"likewise {kind.command} describe NAME --output json", "its whole definition, for a program"),
         help=f"Describe one {kind.noun}.",
     )
-    @click.argument("name")
+    @click.argument("name", shell_complete=definition_names(*kind.kinds))
     @pass_session
     def describe(session: Session, name: str) -> None:
         from likewise.cli.description import print_description
@@ -192,7 +201,7 @@ def _plain(store: FeatureStore, definition: Definition) -> dict[str, Any] | None
 
 
 @verb("list-versions", ("likewise feature-views list-versions driver_stats", "every content the view ever had"))
-@click.argument("name")
+@click.argument("name", shell_complete=definition_names(*STORED))
 @pass_session
 def list_versions(session: Session, name: str) -> None:
     """List the versions of a feature view.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from likewise.cli.command import pass_session, verb
+from likewise.cli.completion import STORED, definition_names
 from likewise.cli.output import iso, moment, print_json, print_table
 from likewise.cli.session import Session
 from likewise.core.time import from_micros
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from likewise.jobs.materialize import Done, Event
 
 VIEWS = click.option(
-    "-v", "--views", multiple=True, metavar="VIEW", help="This view only; may be given several times. All by default."
+    "-v",
+    "--views",
+    multiple=True,
+    metavar="VIEW",
+    shell_complete=definition_names(*STORED),
+    help="This view only; may be given several times. All by default.",
 )
 ALLOW_FUTURE = click.option("--allow-future", is_flag=True, help="Let the end lie in the future.")
 VERSION = click.option("--version", expose_value=False, help="Accepted as Feast has it; not used.")
@@ -54,7 +60,8 @@ def materialize(
     overlap, and a run that was killed can be run again.
     """
     if not disable_event_timestamp and (start_ts is None or end_ts is None):
-        raise click.UsageError("START and END are missing; give both, or --disable-event-timestamp")
+        what = "START and END are missing" if start_ts is None else "END is missing"
+        raise click.UsageError(f"{what}; give both, or --disable-event-timestamp")
     with session.open() as store, _progress(no_progress) as report:
         done = store.materialize(
             start_ts or "0001-01-01",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from likewise.cli.command import pass_session, verb
-from likewise.cli.output import iso, print_json, print_pairs, print_records, print_table, some
+from likewise.cli.completion import STORED, VIEWS, definition_names
+from likewise.cli.output import cell, iso, print_json, print_pairs, print_records, print_table, some
 from likewise.cli.session import Session
 from likewise.core.errors import RequestError
 from likewise.core.time import from_micros, to_micros
@@ -47,6 +48,7 @@ TARGETS = {"online": "ONLINE", "offline": "OFFLINE", "both": "ONLINE_AND_OFFLINE
     multiple=True,
     required=True,
     metavar="FEATURES",
+    shell_complete=definition_names("feature_service", *VIEWS),
     help="view:feature, a view or a feature service; may be given several times.",
 )
 @click.option("--full-feature-names", is_flag=True, help="Call features view__feature.")
@@ -76,7 +78,7 @@ def get_online_features(
     ("likewise push clicks rows.csv --to both", "and add them to the files of its batch source"),
     ("""likewise push clicks '[{"user_id": 1, "event_timestamp": "2024-01-31T10:00:00", "count": 3}]'""", "JSON"),
 )
-@click.argument("source")
+@click.argument("source", shell_complete=definition_names("data_source"))
 @click.argument("rows")
 @click.option("--to", type=click.Choice(list(TARGETS)), default="online", show_default=True, help="Where the rows go.")
 @pass_session
@@ -105,7 +107,7 @@ def push(session: Session, source: str, rows: str, to: str) -> None:
     ("likewise delete-online-keys driver_stats -e driver_id=1001", "forget one driver's values, after asking"),
     ("likewise delete-online-keys driver_stats -e driver_id=1001 -e driver_id=1002 --yes", "two, in a script"),
 )
-@click.argument("view")
+@click.argument("view", shell_complete=definition_names(*STORED))
 @ENTITIES
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @pass_session
@@ -250,8 +252,10 @@ def _time(moment: datetime | None) -> str:
 
 
 def _shown(value: Any, states: Sequence[Any] | None, row: int) -> Any:
-    """Return a value, or in its place why there is none."""
-    return value if states is None or value is not None or states[row].name == "NULL_VALUE" else states[row].name
+    """Return a value, with its status unless that is PRESENT."""
+    if states is None or states[row].name == "PRESENT":
+        return value
+    return f"{cell(value)} ({states[row].name})"
 
 
 COMMANDS: Mapping[str, click.Command] = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from likewise.cli.command import pass_session, verb
+from likewise.cli.completion import VIEWS, definition_names
 from likewise.cli.output import print_json, print_records, some
 from likewise.cli.session import Session
 
@@ -43,6 +44,7 @@ SHOWN = 20
     multiple=True,
     required=True,
     metavar="FEATURES",
+    shell_complete=definition_names("feature_service", *VIEWS),
     help="view:feature, a view or a feature service; may be given several times.",
 )
 @click.option("-s", "--start-date", metavar="TIME", help="Without entity rows: the first event time, else all.")
