@@ -46,7 +46,7 @@ bench: setup ## time the benchmarks, each against its baseline in the same run (
 
 soak: setup ## search longer for counterexamples: generated tests with 50 times the examples (ARGS=pytest options)
 	@$(BIN)/python -m pytest -n $(JOBS) --timeout=0 -o faulthandler_timeout=0 \
-		--hypothesis-profile=soak -m hypothesis $(ARGS)
+		--hypothesis-profile=soak -m hypothesis -rP $(ARGS)
 
 docs: setup ## write the generated reference pages, then run every example in README.md and docs/
 	@$(BIN)/python tools/generate_docs.py

@@ -57,6 +57,9 @@ class OnlineStoreConfig(Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="Whether each write waits for the disk; if not, a power cut may lose the last writes, whole."),
     ] = False
+    verify_reads: Annotated[
+        bool, Meta(description="Whether each online read checks the check sums of its records, a fifth slower.")
+    ] = False
     options: Annotated[
         dict[str, Any], Meta(description="The keys of a store of somebody else's, which are that store's own affair.")
     ] = {}

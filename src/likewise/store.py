@@ -722,7 +722,8 @@ class FeatureStore:
         listed = asked if isinstance(asked, str | FeatureService) else list(asked)
         plan = plan_lookup(definitions, select(definitions, listed, full_names))
         runner = self._functions.runner(definitions)
-        lookup = Lookup(plan, self.online_store, {step.view: runner(step.view) for step in plan.steps}, self._layout)
+        runners = {step.view: runner(step.view) for step in plan.steps}
+        lookup = Lookup(plan, self.online_store, runners, self._layout, self.config.online_store.verify_reads)
         if len(self._lookups) >= MOST_LOOKUPS:
             self._lookups = {}
         self._lookups[definitions.number, asked, full_names] = lookup

@@ -56,6 +56,9 @@ _TAGS = {
     Family.UUID: 7,
     Family.DECIMAL: 8,
 }
+KEY_FAMILIES = frozenset(_TAGS)
+"""What a key may be made of."""
+KEY_CURE = "use text, a number, bytes, Bool, UnixTimestamp, Uuid or Decimal"
 _SORTED_AS_VALUES = (Family.BOOL, Family.INT, Family.TIME)
 _BOUNDS = {"Int32": (-(1 << 31), (1 << 31) - 1), "Int64": (-(1 << 63), (1 << 63) - 1)}
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,25}\s*")
@@ -572,7 +575,7 @@ def _tag(wanted: FeatureType, name: str) -> int:
     if wanted.family not in _TAGS:
         raise InvalidType(
             f"the join key {name!r} has type {wanted}, which cannot be part of a key",
-            cure="use text, a number, bytes, Bool, UnixTimestamp, Uuid or Decimal",
+            cure=KEY_CURE,
         )
     return _TAGS[wanted.family]
 

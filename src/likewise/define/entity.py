@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from likewise.core.keys import KEY_CURE, KEY_FAMILIES
 from likewise.core.names import check_name
 from likewise.core.types import FeatureType, Invalid, ValueType, as_type
 from likewise.define.definition import Definition
@@ -70,7 +71,10 @@ class Entity(Definition):
     def _type(self, value_type: ValueType | FeatureType | None) -> FeatureType:
         if value_type is None or value_type is ValueType.UNKNOWN:
             return Invalid
-        return self.attempt(lambda: as_type(value_type), Invalid)
+        found = self.attempt(lambda: as_type(value_type), Invalid)
+        if found is not Invalid and found.family not in KEY_FAMILIES:
+            self.wrong(f"its type {found} cannot be that of a key", KEY_CURE)
+        return found
 
     def summary(self) -> Iterable[tuple[str, str]]:
         """Return what to show of it, as (label, text)."""

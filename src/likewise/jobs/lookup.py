@@ -84,6 +84,7 @@ class Lookup:
         store: where from.
         runners: the on-demand views' functions, by view.
         read_layout: finds the layout of records that were written under an earlier definition.
+        verify: whether each read checks the check sums of its records.
     """
 
     def __init__(
@@ -92,12 +93,13 @@ class Lookup:
         store: OnlineStore,
         runners: Mapping[str, ListRunner],
         read_layout: LayoutReader,
+        verify: bool = False,
     ) -> None:
         self.plan = plan
         self._store = store
         self._runners = runners
         self._keys = [KeyCodec(group.types, group.columns) for group in plan.groups]
-        self._rows = [_reader(read, read_layout) for read in plan.reads]
+        self._rows = [_reader(read, read_layout, verify) for read in plan.reads]
         self._key_types = dict(plan.entities)
         self._entity_of = {c: e for group in plan.groups for c, e in zip(group.columns, group.entities, strict=True)}
         self._wanted = [*self._key_types, *(name for name, _, _ in plan.request)]
@@ -260,9 +262,13 @@ def past_layout(registry: RegistryReader, project: str, view: str, identifier: i
     return next((layout for layout in layouts if layout.id == identifier), None)
 
 
-def _reader(read: ViewRead, read_layout: LayoutReader) -> RowReader:
+def _reader(read: ViewRead, read_layout: LayoutReader, verify: bool) -> RowReader:
     layout = Layout.of(zip(read.names, read.types, strict=True))
-    return RowReader(layout, read.wanted, table=read.table, resolve=lambda found: read_layout(read.view, found))
+
+    def resolve(identifier: int) -> Layout | None:
+        return read_layout(read.view, identifier)
+
+    return RowReader(layout, read.wanted, table=read.table, resolve=resolve, check_each=verify)
 
 
 def _refuse_too_many(count: int) -> None:

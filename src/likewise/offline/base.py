@@ -43,7 +43,10 @@ class OfflineEngine(ABC):
     """Reads sources and joins them as of times; one semantics for all engines (S1-S4, S8).
 
     Every method checks the files it reads against the scan: a column that is missing or whose type cannot hold the
-    declared one is a ``SourceDrift`` that names file and column, raised before any row is returned. Times come and go as
+    declared one is a ``SourceDrift`` that names file and column, raised before any row is returned; columns that nobody
+    asks for may be anything. Rows are counted from 0 within their file. A row without a created time ranks lowest among
+    equal event times, and counts as known from its event time on (S4). A directory means all files of its format below
+    it, but for names that begin with ``.`` or ``_``. Times come and go as
     ``timestamp[us, tz=UTC]``.
     """
 

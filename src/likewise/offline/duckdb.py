@@ -24,11 +24,11 @@ from likewise.offline.duckdb_sql import Session, SqlMatcher, run_query
 from likewise.offline.fetch import Fetched, fetch_in_order
 from likewise.offline.files import add_file, fingerprint
 from likewise.offline.joins import Tools, join_all, latest_places
-from likewise.offline.match import comparable, flags, part_numbers
+from likewise.offline.match import comparable, flags, part_numbers, whole_numbers
 from likewise.offline.memory import answer_bytes, parse_size, slices, usual_limit
-from likewise.offline.narrow import Narrow, ahead
+from likewise.offline.narrow import ahead, in_span
 from likewise.offline.schema import common_schema
-from likewise.offline.source import Group, opened
+from likewise.offline.source import Group, count_rows, opened
 from likewise.offline.spool import Spool, Spools
 from likewise.plan.scan import Location, Scan, ScanColumn
 from likewise.plan.training import TrainingPlan
@@ -98,14 +98,13 @@ class DuckDBEngine(OfflineEngine):
         columns, schema = _columns(scan)
         with self._working() as (pool, stack):
             source = stack.enter_context(opened(scan, self._folder, pool))
-            narrow = Narrow(source, span)
-            found = ahead(pool, lambda group: _take(group, narrow, columns), narrow.groups)
+            found = ahead(pool, lambda group: _take(group, scan, span, columns), source.within(span))
             yield from _batches(scan, schema, found)
 
     def count(self, scan: Scan) -> int:
         """Return the number of rows of a source; text files are read for it."""
-        with self._working() as (pool, stack):
-            return stack.enter_context(opened(scan, self._folder, pool)).rows
+        with self._working() as (pool, _):
+            return count_rows(scan.location, pool)
 
     def append(self, location: Location, rows: pa.Table) -> str:
         """Add rows to a source as one new Parquet file, and return its path (:mod:`likewise.offline.files`)."""
@@ -130,9 +129,10 @@ class DuckDBEngine(OfflineEngine):
             step = max(1024, min(_BATCH, _BATCH_BYTES // max(1, each)))
             for start, count in slices(rows.num_rows, each, self._memory):
                 spine = rows.slice(start, count)
-                found = join_all(plan, spine, sources, self._tools(pool))
-                for table in ahead(pool, partial(_answer, spine, found, schema, step), range(0, count, step)):
+                answer = partial(_answer, spine, join_all(plan, spine, sources, self._tools(pool)), schema, step)
+                for table in ahead(pool, answer, range(0, count, step)):
                     yield from table.to_batches()
+                del answer  # before the next slice takes its room
 
     def _latest(self, scan: Scan, span: Span) -> Iterator[pa.RecordBatch]:
         columns, schema = _columns(scan)
@@ -172,11 +172,11 @@ def _columns(scan: Scan) -> tuple[list[ScanColumn], pa.Schema]:
     return [*scan.keys, *times, *scan.columns], pa.schema(fields)
 
 
-def _take(group: Group, narrow: Narrow, columns: list[ScanColumn]) -> list[Column]:
+def _take(group: Group, scan: Scan, span: Span, columns: list[ScanColumn]) -> list[Column]:
     """Return the columns of a group's rows that are in a span and have a key."""
     found = [group.read(column) for column in columns]
-    chosen = narrow.chosen(group)
-    for column in found[: len(narrow.source.scan.keys)]:
+    chosen = in_span(whole_numbers(found[len(scan.keys)]), span)
+    for column in found[: len(scan.keys)]:
         if column.null_count:
             chosen &= flags(column.is_valid())
     return found if chosen.all() else [column.filter(pa.array(chosen)) for column in found]

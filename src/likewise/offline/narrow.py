@@ -68,10 +68,6 @@ class Narrow:
         schema = pa.schema([*comparable_fields([key.type for key in scan.keys]), *fields])
         return schema, _pieces(ahead(pool, lambda group: self._table(group, schema), self.groups))
 
-    def chosen(self, group: Group) -> Flags:
-        """Return which of a group's rows are in the span."""
-        return self._times(group)[2]
-
     def key_ends(self, pool: Executor) -> tuple[int, int]:
         """Return the smallest and the largest of whole-number keys; (0, -1) if there is no key."""
         ends = [pc.min_max(column[0]) for column in pool.map(self._key_columns, self.groups)]
@@ -90,16 +86,26 @@ class Narrow:
 
     def _times(self, group: Group) -> tuple[Ints, Ints | None, Flags]:
         """Return event times, created times if there are any, and which rows are in the span."""
-        scan, span = self.source.scan, self.span
+        scan = self.source.scan
         event = whole_numbers(group.read(ScanColumn(scan.time, UnixTimestamp)))
         created = whole_numbers(group.read(ScanColumn(scan.created, UnixTimestamp))) if scan.created else None
-        chosen = event != NEVER if span.start is None else event >= max(span.start, NEVER + 1)
-        if span.end is not None:
-            chosen &= event <= span.end
-        return event, created, chosen
+        return event, created, in_span(event, self.span)
 
     def _key_columns(self, group: Group) -> list[Column]:
         return [comparable(group.read(key), key.type) for key in self.source.scan.keys]
+
+
+def in_span(event: Ints, span: Span) -> Flags:
+    """Return which event times are in a span; a row without one never is.
+
+    Example:
+        >>> in_span(np.array([NEVER, 4, 5, 6]), Span(None, 5)).tolist()
+        [False, True, True, False]
+    """
+    chosen: Flags = event != NEVER if span.start is None else event >= max(span.start, NEVER + 1)
+    if span.end is not None:
+        chosen &= event <= span.end
+    return chosen
 
 
 def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

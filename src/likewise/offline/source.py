@@ -28,8 +28,8 @@ from likewise.offline.base import Span
 from likewise.offline.disk import room_for
 from likewise.offline.files import file_stamp, files_of
 from likewise.offline.nested import conform_nested
-from likewise.offline.text import copy_csv, copy_json_lines, from_csv, from_json
-from likewise.plan.scan import Scan, ScanColumn
+from likewise.offline.text import copy_csv, copy_json_lines, count_csv, count_json_lines, from_csv, from_json
+from likewise.plan.scan import Location, Scan, ScanColumn
 
 Converter = Callable[[Column, FeatureType, str], Column]
 """Turns a column of a file into one of a declared type, or raises SourceDrift or InvalidTime."""
@@ -251,6 +251,23 @@ class _Opener:
             names = copy(path, self.columns, stored)
             stamp, footer = file_stamp(stored), pq.read_metadata(stored)
             return DataFile(path, stored, footer, dict.fromkeys(names), convert, self.handles, stamp)
+
+
+def count_rows(location: Location, pool: Executor) -> int:
+    """Return how many rows the files of a source have.
+
+    Raises:
+        SourceMissing: there are no files.
+        SourceUnreadable: a file is not of its format.
+    """
+    return sum(pool.map(_count, *zip(*files_of(location), strict=True)))
+
+
+def _count(path: str, form: str) -> int:
+    if form == "parquet":
+        return int(read_footer(path)[0].num_rows)
+    with naming(path, form):
+        return count_csv(path) if form == "csv" else count_json_lines(path)
 
 
 @contextlib.contextmanager

@@ -84,6 +84,19 @@ def copy_json_lines(path: str, columns: Sequence[str], target: str) -> list[str]
     return sorted(names) or schema.names  # a file without rows lacks nothing
 
 
+def count_csv(path: str) -> int:
+    """Return how many rows a CSV file has."""
+    first = csv_reader(path).schema.names[:1]
+    convert = pa.csv.ConvertOptions(include_columns=first, column_types=dict.fromkeys(first, pa.string()))
+    return sum(batch.num_rows for batch in csv_reader(path, convert))
+
+
+def count_json_lines(path: str) -> int:
+    """Return how many rows a JSON lines file has."""
+    with Path(path).open("rb") as file:
+        return sum(1 for line in file if line.strip())
+
+
 def _json_rows(path: str) -> Iterator[list[dict[str, msgspec.Raw]]]:
     with Path(path).open("rb") as file:
         file.seek(3 if file.read(3) == codecs.BOM_UTF8 else 0)

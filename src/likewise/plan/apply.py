@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from likewise.core.errors import LikewiseError, Problem, RepoProblems
+from likewise.core.keys import KEY_CURE, KEY_FAMILIES
 from likewise.core.names import near_misses
 from likewise.core.types import FeatureType, Float64, Int64, Invalid, accepts, type_from_arrow
 from likewise.define.check import check
@@ -185,7 +186,7 @@ class _Resolver:
 
     def wrong(self, definition: Definition, what: str, cure: str) -> None:
         origin = definition.origin
-        self.problems.append(Problem(f"{definition.title}: {what}", cure, origin.file, origin.line))
+        self.problems.append(Problem(definition.said(what), cure, origin.file, origin.line))
 
     def _schema(self, source: FileSource) -> pa.Schema | None:
         try:
@@ -276,6 +277,8 @@ class _Resolver:
         found = self.key_types.get(entity.name, self.registered.get(entity.name))
         if entity.type is not Invalid or found is None:
             return entity
+        if found.family not in KEY_FAMILIES:
+            self.wrong(entity, f"its key {entity.join_key!r} is {found} in the sources, which no key can be", KEY_CURE)
         typed = copy.copy(entity)
         typed.type = found
         return typed

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from likewise.core.errors import (
     FeatureNameCollision,
     FeatureNotFound,
+    InvalidDefinition,
     InvalidFeatureReference,
     NotSupported,
     RequestError,
@@ -79,6 +80,7 @@ def select(
     Raises:
         FeatureNotFound, FeatureViewNotFound, FeatureServiceNotFound: a name nobody has.
         FeatureNameCollision: two features have one name in the answer.
+        InvalidDefinition: a service, or a part of a view in it, is not as it has to be.
         NotSupported: an older version was asked for where there is none: online, or of an on-demand view.
     """
     listed = [features] if isinstance(features, str | FeatureService) else list(features)
@@ -128,6 +130,8 @@ class _Chooser:
     def _service(self, service: FeatureService) -> Iterator[Pick]:
         for projection in service.projections:
             yield from self._part(projection)
+        for problem in service.problems[:1]:
+            raise InvalidDefinition(problem.what, cure=problem.cure)
 
     def _part(self, projection: Projection) -> Iterator[Pick]:
         if projection.view in self.definitions.on_demand:
@@ -136,6 +140,9 @@ class _Chooser:
         view = self._view(projection)
         _refuse_disabled(view)
         refuse_computed(view)
+        for key, _ in projection.join_key_map:
+            if key not in view.join_keys:
+                raise InvalidDefinition(f"{view.title} has no join key {key!r}", cure=near_misses(key, view.join_keys))
         part = _whole(projection)
         self.views[part] = view
         yield from self._named(part, projection, {field.name: field.dtype for field in view.features}, view.title)

@@ -28,7 +28,7 @@ class AsOfJoin:
     outputs: tuple[str, ...]
     """The name of each of the scan's columns in the joined table, in the same order; unique within the plan."""
     ttl: int | None
-    """For how many microseconds a value counts after its event time, both ends included; None is without limit."""
+    """For how many microseconds a value counts after its event time, both ends included; None or 0 is without limit."""
 
 
 @dataclass(frozen=True, slots=True)
