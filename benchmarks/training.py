@@ -303,7 +303,8 @@ def main(argv: list[str] | None = None) -> None:
         with tempfile.TemporaryDirectory(dir=given.folder) as name:
             generate(Path(name), rows, entities, keys, given.text_keys)
             print(f"\n{rows:,} feature rows x {entities:,} entity rows, {keys:,} keys, 10 features", flush=True)
-            compare(Path(name), given.methods, 1 if given.smoke else given.rounds, given.memory)
+            methods = [*OURS, "asof_row_fetch"] if given.smoke else given.methods
+            compare(Path(name), methods, 1 if given.smoke else given.rounds, given.memory)
 
 
 if __name__ == "__main__":

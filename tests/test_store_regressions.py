@@ -169,9 +169,7 @@ def test_after_a_change_a_narrow_run_does_not_hide_the_rest(store: FeatureStore,
 
 def test_a_deleted_key_with_a_row_of_the_future_is_deleted(store: FeatureStore) -> None:
     """Its time comes, and it stays deleted."""
-    store.apply(
-        [pushed("v", Field("x", Int64), "k", Int64)]
-    )
+    store.apply([pushed("v", Field("x", Int64), "k", Int64)])
     store.push("p", pd.DataFrame({"k": [1], "t": [day(25)], "x": [1]}))
     assert store.delete_from_online_store("v", [{"k": 1}]) == 1
     assert store.get_online_features(["v:x"], [{"k": 1}], as_of=day(26)).statuses()["x"] == [FieldStatus.NOT_FOUND]
@@ -187,9 +185,7 @@ def test_retyping_an_entity_looks_at_the_views_that_use_it(store: FeatureStore, 
 
 def test_a_push_mode_may_be_named_and_not_mistyped(store: FeatureStore) -> None:
     """ "online" is PushMode.ONLINE; anything else is refused, and nothing is lost in silence."""
-    store.apply(
-        [pushed("v", Field("x", Int64), "k", Int64)]
-    )
+    store.apply([pushed("v", Field("x", Int64), "k", Int64)])
     rows = pd.DataFrame({"k": [1], "t": [day(2)], "x": [1]})
     assert store.push("p", rows, to="online") == 1  # type: ignore[arg-type]
     with pytest.raises(errors.InvalidType, match="to='onlin' is no push mode"):
@@ -205,9 +201,7 @@ def test_a_mistyped_online_store_is_refused_when_the_repo_is_opened(folder: Path
 
 def test_a_matrix_of_texts_is_refused_by_name(store: FeatureStore) -> None:
     """The feature is named, and what to do instead."""
-    store.apply(
-        [pushed("v", Field("s", String), "k", Int64)]
-    )
+    store.apply([pushed("v", Field("s", String), "k", Int64)])
     store.push("p", pd.DataFrame({"k": [1], "t": [day(2)], "s": ["y"]}))
     answer = store.get_online_features(["v:s"], [{"k": 1}])
     with pytest.raises(errors.RequestError, match="feature 's'"):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from likewise import backends
 from likewise.config import FILE_NAME, RepoConfig, load_config
 from likewise.core.errors import FeatureViewNotFound, InvalidTime, InvalidType, NotFound, RequestError, StoreError
-from likewise.core.frames import to_table
+from likewise.core.frames import to_pandas, to_table
 from likewise.core.time import Clock, from_micros, process_clock, to_micros
 from likewise.define.definition import Definition
 from likewise.define.entity import Entity
@@ -51,9 +51,11 @@ from likewise.registry.base import Registry
 from likewise.registry.catalog import Catalog, CatalogInfo
 from likewise.registry.crash import no_crash
 from likewise.registry.definitions import Definitions, read_definitions
-from likewise.registry.history import view_version
+from likewise.registry.history import view_version, view_versions
+from likewise.registry.watermarks import read_watermark
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 Features = str | FeatureService | Sequence[str | FeatureService]
@@ -747,6 +749,126 @@ class FeatureStore:
             )
         )
         return f"<p><b>FeatureStore {self.project}</b>, catalog {self.definitions.number}: {counts}</p>"
+
+    # ---- more of Feast's calls, each made of those above
+
+    async def initialize(self) -> None:
+        """Open the registry and the online store now, from a thread beside the event loop, not at the first read."""
+        import asyncio
+
+        await asyncio.to_thread(lambda: (self.definitions, self.online_store))
+
+    def list_feature_view_versions(self, name: str) -> list[dict[str, Any]]:
+        """Return every version of a feature view, oldest first; ``view@v2:feature`` reads the second.
+
+        Args:
+            name: the view, of any kind but an on-demand one.
+
+        Returns:
+            For each, ``version`` ("v1"), ``version_number``, ``feature_view_type``, ``created_timestamp`` and
+            ``version_id``, which is the hash of the definition.
+
+        Raises:
+            FeatureViewNotFound: there is no such view, and there never was one.
+        """
+        versions = view_versions(self.registry, self.project, name)
+        if not versions:
+            self.definitions.view(name)
+        created = {info.number: from_micros(info.created) for info in self.registry.history(self.project)}
+        return [
+            {
+                "version": f"v{number}",
+                "version_number": number,
+                "feature_view_type": version.kind,
+                "created_timestamp": created[version.since],
+                "version_id": version.hash,
+            }
+            for number, version in enumerate(versions, 1)
+        ]
+
+    def materialization_intervals(self, name: str) -> list[tuple[datetime, datetime]]:
+        """Return the spans of event time of a view that are materialized, merged and in order.
+
+        Args:
+            name: the view, of any kind but an on-demand one.
+        """
+        view = self.definitions.view(name)
+        spans = read_watermark(self.registry.side, self.project, view.name).intervals
+        return [(from_micros(start), from_micros(end)) for start, end in spans]
+
+    def enable_feature_view(self, name: str) -> Applied:
+        """Let a view be read and materialized again; what was stored of it is still there."""
+        return self._enable(name, True)
+
+    def disable_feature_view(self, name: str) -> Applied:
+        """Have a view refused by name wherever it is asked for, until it is enabled; what is stored of it stays.
+
+        The repo's files say otherwise until they say ``enabled=False``, too: the next ``likewise apply`` enables it.
+        """
+        return self._enable(name, False)
+
+    def _enable(self, name: str, enabled: bool) -> Applied:
+        view = self.definitions.any_view(name).whole()
+        view.enabled = enabled
+        return self.apply([view], skip_source_validation=True)
+
+    def create_dataset_from_retrieval(
+        self,
+        name: str,
+        entity_df: object,
+        features: Features,
+        storage: object,
+        tags: Mapping[str, str] | None = None,
+        allow_overwrite: bool = False,
+    ) -> SavedDataset:
+        """Retrieve a training set and save it, in one call.
+
+        Args:
+            name: the name to save it under.
+            entity_df: as for :meth:`get_historical_features`.
+            features: as for :meth:`get_historical_features`.
+            storage: a path relative to the repo, or ``SavedDatasetFileStorage(path=…)``.
+            tags: free labels.
+            allow_overwrite: whether a dataset or file of that name is replaced.
+        """
+        job = self.get_historical_features(entity_df, features)
+        service = features if isinstance(features, FeatureService) else None
+        return self.create_saved_dataset(job, name, storage, tags, service, allow_overwrite)
+
+    def retrieve_dataset_data(self, name: str, limit: int = 10) -> pd.DataFrame:
+        """Return the first rows of a saved dataset.
+
+        Args:
+            name: the saved dataset.
+            limit: how many rows at most.
+        """
+        return to_pandas(self.get_saved_dataset(name).to_arrow().slice(0, max(limit, 0)))
+
+    async def push_async(
+        self,
+        push_source_name: str,
+        df: object,
+        allow_registry_cache: bool = True,
+        to: PushMode = PushMode.ONLINE,
+        transform_on_write: bool = True,
+    ) -> int:
+        """Do what :meth:`push` does, from a thread beside the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.push, push_source_name, df, to=to)
+
+    async def write_to_online_store_async(
+        self,
+        feature_view_name: str,
+        df: object = None,
+        inputs: object = None,
+        allow_registry_cache: bool = True,
+        transform_on_write: bool = True,
+    ) -> int:
+        """Do what :meth:`write_to_online_store` does, from a thread beside the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.write_to_online_store, feature_view_name, df, inputs)
 
 
 def _as_list(objects: Definition | Sequence[Definition] | None) -> list[Definition]:

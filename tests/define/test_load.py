@@ -8,6 +8,8 @@ from types import ModuleType
 import pytest
 
 from likewise.core.errors import RepoNotFound
+from likewise.define.check import check
+from likewise.define.contents import collect
 from likewise.define.load import LoadedRepo, load_repo
 
 ENTITY = "from feast import Entity\nuser = Entity(name='user_id')\n"
@@ -220,6 +222,25 @@ def test_a_file_that_cannot_be_imported_is_a_problem_with_its_line(tmp_path, tex
     loaded = load_repo(tmp_path)
     assert only_problem(loaded).startswith(expected)
     assert names(loaded) == ["user_id"]
+
+
+def test_bad_arguments_do_not_stop_the_import(tmp_path):
+    """Every constructor takes what it gets, and each problem is listed with its file and line."""
+    text = (
+        "from feast import *\nfrom feast.types import *\n"
+        "user = Entity(name='user')\n"
+        "source = FileSource(path='a.parquet', timestamp_field='t', file_format=5)\n"
+        "view = FeatureView(name='v', source=source, entities=user, schema=[Field(name='a', dtype=Struct({1: 2}))])\n"
+        "part = view[['zz']]\n"
+        "renamed = view.with_join_key_map({'usr': 'u'})\n"
+        "service = FeatureService(name='q', features=None)\n"
+        "request = RequestSource(name='r', schema=5)\n"
+        "made = OnDemandFeatureView(name='o', sources=5, schema=None)\n"
+    )
+    loaded = load_repo(repo(tmp_path, a=text))
+    assert loaded.problems == ()
+    lines = [problem.line for problem in check(collect(loaded.contents))]
+    assert sorted(set(lines)) == [4, 5, 6, 7, 8, 9, 10]
 
 
 def test_one_broken_file_is_one_problem_however_many_import_it(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,13 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from likewise.config import OfflineStoreConfig
-from likewise.core.errors import ConfigError, RequestError
-from likewise.core.types import FeatureType, Int64, String
+from likewise.core.errors import ConfigError, InvalidTime, RequestError, SourceError
+from likewise.core.types import FeatureType, Float64, Int32, Int64, String
+from likewise.offline.asof import Ints
 from likewise.offline.base import OfflineEngine, Part, Span
 from likewise.offline.duckdb import DuckDBEngine
+from likewise.offline.duckdb_sql import Session, SqlMatcher
 from likewise.plan.scan import Location
 from likewise.testing.offline_case import US, T, join, latest, plan_of, rows, scan, table
 from likewise.testing.offline_suite import OfflineEngineSuite
+
+LATE = pa.schema([("at", pa.timestamp("us")), ("k", pa.string()), ("v", pa.int64())])
 
 
 class TestDuckDBEngine(OfflineEngineSuite):
@@ -60,6 +65,39 @@ def test_little_memory_changes_no_answer(tmp_path: Path, kind: FeatureType, know
     sliced = DuckDBEngine("1MB", threads=1).training(plan, asked).read_all()
     assert sliced.equals(whole)
     assert whole["n"].to_pylist() == list(range(150_000))
+
+
+@pytest.mark.parametrize("known_by", [False, True])
+@pytest.mark.parametrize("created", ["", "made"])
+def test_all_roads_lead_to_one_answer(tmp_path: Path, known_by: bool, created: str) -> None:
+    """Keys that are numbered by subtraction, looked up, of text or of two parts give the same rows the same answers."""
+    rng = np.random.default_rng(9)
+    count, asked = 60_000, 20_000
+    key, wanted = rng.integers(0, 3_000, count), rng.integers(-50, 3_050, asked)
+    times = {"at": pa.array(T + rng.integers(0, 40, count), US), "made": pa.array(T + rng.integers(0, 60, count), US)}
+    forms: dict[str, tuple[FeatureType, Callable[[Ints], pa.Array]]] = {
+        "close": (Int64, pa.array),
+        "far": (Int64, lambda keys: pa.array(keys * 7_919_000_000_000)),
+        "text": (String, lambda keys: pa.array([f"user {number}" for number in keys])),
+        "half": (Int32, lambda keys: pa.array(keys // 55, pa.int32())),
+        "rest": (Float64, lambda keys: pa.array(keys % 55 / 4)),
+    }
+    columns = {name: make(key) for name, (_, make) in forms.items()}
+    pq.write_table(pa.table({**times, **columns, "v": np.arange(count)}), tmp_path / "a.parquet", row_group_size=7_000)
+    columns = {name: make(wanted) for name, (_, make) in forms.items()}
+    spine = pa.table({"t": pa.array(T + rng.integers(-5, 70, asked), US), **columns})
+    engine = DuckDBEngine()
+    trained, newest = [], []
+    for names in (["close"], ["far"], ["text"], ["half", "rest"]):
+        one = scan(tmp_path / "a.parquet", keys={name: forms[name][0] for name in names}, created=created)
+        trained.append(
+            engine.training(plan_of(join(one, ttl=25), known_by=known_by), spine).read_all()["out_v"].to_pylist()
+        )
+        newest.append(sorted(row[-1] for row in latest(engine, one, Span(T + 3, T + 30)).values()))
+    assert trained[1:] == trained[:1] * 3
+    assert newest[1:] == newest[:1] * 3
+    assert 0 < trained[0].count(None) < asked
+    assert 2_900 < len(newest[0]) <= 3_000
 
 
 @pytest.mark.parametrize("kind", [Int64, String], ids=str)
@@ -117,6 +155,27 @@ def test_an_answer_that_is_left_half_read(tmp_path: Path) -> None:
     del first
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("likewise-offline")]
     assert list((tmp_path / "spill").iterdir()) == []
+
+
+def test_an_error_among_the_rows_comes_out_as_it_is(tmp_path: Path) -> None:
+    """What is wrong with a file is said of the file, also where DuckDB was reading its rows."""
+    source = history(tmp_path, String, 30_000)
+    pq.write_table(pa.table({"at": [2**61], "k": ["a"], "v": [1]}).cast(LATE), tmp_path / "z.parquet")
+    asked = pa.table({"t": pa.array([T], US), "k": ["user-7"]})
+    for act in (
+        lambda: DuckDBEngine().training(plan_of(join(scan(source, keys={"k": String}))), asked).read_all(),
+        lambda: list(DuckDBEngine().latest(scan(source, keys={"k": String}), Span(None, None))),
+    ):
+        with pytest.raises(InvalidTime, match=r"column 'at' of .*z\.parquet, row 0"):
+            act()
+
+
+def test_rows_that_do_not_go_through_duckdb_are_an_error_by_name() -> None:
+    """What DuckDB itself cannot do is an error of ours with a cure."""
+    matcher = SqlMatcher(Session(64 << 20, 1, ""))
+    wrong = pa.schema([("k0", pa.int64()), ("place", pa.int64())])
+    with pytest.raises(SourceError, match="DuckDB cannot match the keys of a source.*raise memory_limit"):
+        list(matcher.number([pa.array([[1]])], wrong, [pa.record_batch([[1], [2]], wrong)]))
 
 
 def test_open_takes_the_configuration(tmp_path: Path) -> None:

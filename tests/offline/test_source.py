@@ -115,17 +115,17 @@ def test_a_file_that_is_replaced_while_it_is_read(tmp_path: Path) -> None:
         written(tmp_path / "new.parquet")
         (tmp_path / "new.parquet").replace(tmp_path / "a.parquet")
         with pytest.raises(SourceUnreadable, match=r"a\.parquet was changed while it was read. try again"):
-            source.groups[0].read(VALUE)
+            source.groups[0].read([VALUE])
 
 
 def test_an_open_file_is_read_as_it_was(tmp_path: Path) -> None:
     """A file that is replaced after the first read goes on as it was."""
     one = written(tmp_path / "a.parquet")
     with ThreadPoolExecutor() as pool, opened(one, "", pool) as source:
-        source.groups[0].read(KEY)
+        source.groups[0].read([KEY])
         written(tmp_path / "new.parquet", v=[-1] * 1000)
         (tmp_path / "new.parquet").replace(tmp_path / "a.parquet")
-        assert source.groups[9].take(VALUE, np.array([3, 1])).to_pylist() == [903, 901]
+        assert source.groups[9].take([VALUE], np.array([3, 1]))[0].to_pylist() == [903, 901]
 
 
 def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:

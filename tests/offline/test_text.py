@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal as Exact
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,57 @@ def test_order_over_many_blocks(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("n,p\n" + lines)
     copy_csv(str(tmp_path / "a.csv"), ["n"], str(tmp_path / "copy"))
     assert pq.read_table(tmp_path / "copy")["n"].to_pylist() == [str(number) for number in range(200_000)]
+
+
+def json_column(*texts: str) -> pa.Array:
+    """Return JSON texts as they stand in a file's copy."""
+    return pa.array([text.encode() for text in texts], pa.binary())
+
+
+def test_json_numbers_with_a_fraction_are_exact() -> None:
+    """A number that is written with a fraction or an exponent never goes through a double."""
+    assert from_json(json_column("9007199254740993.0", "1e3"), Int64, "v").to_pylist() == [2**53 + 1, 1000]
+    assert from_json(json_column("[9007199254740993.0, 1]"), Array(Int64), "v").to_pylist() == [[2**53 + 1, 1]]
+    exact = "12345678901234567.123456789012345678"
+    assert from_json(json_column(exact), Decimal, "v").to_pylist() == [Exact(exact)]
+    with pytest.raises(SourceDrift, match=r"row 1: b'4503599627370497\.25' does not fit Int64"):
+        from_json(json_column("1", "4503599627370497.25"), Int64, "v")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("1e999", Float64),
+        ("1e300", Float32),
+        ("[1e300]", Array(Float32)),
+        ("1e999", Int64),
+        ("1e999", Decimal),
+        ("1234567890123456789012", Decimal),
+        ("0.1234567890123456789", Decimal),
+    ],
+)
+def test_json_numbers_out_of_range_are_refused(text: str, kind: FeatureType) -> None:
+    """A finite number never becomes infinite, and none is rounded where the type is exact."""
+    with pytest.raises(SourceDrift, match="v, row 1: "):
+        from_json(json_column("null", text), kind, "v")
+
+
+@pytest.mark.parametrize(("text", "kind"), [("1e999", Float64), ("-1e999", Float64), ("1e300", Float32)])
+def test_csv_numbers_out_of_range_are_refused(text: str, kind: FeatureType) -> None:
+    """Text that is infinite says so."""
+    with pytest.raises(SourceDrift, match="v, row 1: "):
+        from_csv(pa.array(["inf", text]), kind, "v")
+    assert from_csv(pa.array(["inf", "-Infinity"]), kind, "v").to_pylist() == [float("inf"), float("-inf")]
+
+
+@pytest.mark.parametrize("beside", ["1", "NaN"])
+def test_a_copy_of_json_lines_keeps_every_digit(tmp_path: Path, beside: str) -> None:
+    """Values are copied as they are written, also beside what only Python's own reader knows."""
+    line = '{ "n" : 9007199254740993.0 , "a": BESIDE,"s":"\\u00e9}", "e": {"x": [1.50, {}]} }\n{}\n'
+    (tmp_path / "a.jsonl").write_text(line.replace("BESIDE", beside))
+    copy_json_lines(str(tmp_path / "a.jsonl"), ["n", "s", "e"], str(tmp_path / "copy"))
+    assert pq.read_table(tmp_path / "copy").to_pydict() == {
+        "n": [b"9007199254740993.0", None],
+        "s": [b'"\\u00e9}"', None],
+        "e": [b'{"x": [1.50, {}]}', None],
+    }

@@ -4,6 +4,7 @@ import struct
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal as Number
+from typing import Any
 from zlib import crc32
 
 import hypothesis.strategies as st
@@ -18,6 +19,7 @@ from likewise.core.types import (
     Bool,
     Bytes,
     Decimal,
+    FeatureType,
     Float32,
     Float64,
     Int32,
@@ -267,7 +269,7 @@ def test_more_rows_than_are_encoded_at_a_time():
 )
 def test_values_of_another_type_are_refused(wanted, value):
     """A value that is not of its feature's type is named with the feature; nothing is cut or guessed."""
-    with pytest.raises(SourceDrift, match=r"feature 'f' has values that do not fit"):
+    with pytest.raises(SourceDrift, match=r"feature 'f'(, row 0: .* does| has values that do) not fit"):
         one(wanted, value)
 
 
@@ -413,3 +415,12 @@ def test_a_newer_format_is_named():
         RowReader(layout).decode([KEY], [newer])
     assert not is_whole(KEY, newer)
     assert is_whole(KEY, record)
+
+
+@pytest.mark.parametrize(("kind", "value"), [(Float32, 1e300), (Array(Float32), [1.0, -1e300])], ids=str)
+def test_a_float_beyond_float32_is_refused(kind: FeatureType, value: Any) -> None:
+    """Python's own values never become infinite either; infinity stays what it is."""
+    with pytest.raises(SourceDrift, match=r"feature 'x', row 1: .* does not fit"):
+        RowWriter(Layout.of([("x", kind)])).encode([b"a", b"b"], [0, 0], None, [[None, value]])
+    writer = RowWriter(Layout.of([("y", Float32)]))
+    assert len(writer.encode([b"a"], [0], None, [[float("inf")]])) == 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from likewise.core.errors import InvalidTime, SourceDrift
 from likewise.core.nested import NESTED, with_parts
 from likewise.core.time import EARLIEST, LATEST
-from likewise.core.types import Family, FeatureType, accepts, arrow_type
+from likewise.core.types import Family, FeatureType, accepts, arrow_type, type_from_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,7 +58,9 @@ def conform(column: Column, declared: FeatureType, what: str) -> Column:
     try:
         return _each_chunk(column, declared)
     except pa.ArrowNotImplementedError as error:
-        raise SourceDrift(f"{what} holds {column.type}, not {declared}", cure="retype the column, or the Field") from error
+        raise SourceDrift(
+            f"{what} holds {column.type}, not {declared}", cure="retype the column, or the Field"
+        ) from error
     except (ValueError, InvalidTime) as error:  # Arrow's errors of a bad value are ValueErrors
         raise _misfit(column, declared, what, error) from error
 
@@ -67,7 +69,7 @@ def first_misfit(convert: Callable[[Column], object], column: Column) -> int:
     """Return the number of the first value that cannot be converted, found by halves.
 
     Args:
-        convert: raises a ValueError, or one of our own errors that is one, if a value among those given does not fit.
+        convert: raises a ValueError, SourceDrift or InvalidTime if one of the values given does not fit.
         column: values of which one at least does not fit.
 
     Example:
@@ -81,7 +83,7 @@ def first_misfit(convert: Callable[[Column], object], column: Column) -> int:
         try:
             convert(column.slice(start, middle - start))
             start = middle
-        except ValueError:
+        except (ValueError, SourceDrift):
             stop = middle
     return start
 
@@ -306,9 +308,8 @@ def _uuid_texts(column: pa.Array) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
-        if not pa.types.is_string_view(column.type):
-            return pa.array([None if raw is None else _uuid_text(raw) for raw in column.to_pylist()], pa.string())
+    if type_from_arrow(column.type).family is Family.BYTES:
+        return pa.array([None if raw is None else _uuid_text(raw) for raw in column.to_pylist()], pa.string())
     texts = pc.ascii_lower(column.cast(pa.string()))
     if pc.all(pc.match_substring_regex(texts, _UUID)).as_py() is not False:  # None: all are null
         return texts

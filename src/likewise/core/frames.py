@@ -1,7 +1,8 @@
 """Frames: Arrow tables to pandas without loss, and whatever people hold rows in to Arrow.
 
 Integers and booleans with nulls become pandas' nullable types, and stay what they are (S8); without nulls they are
-plain NumPy columns.
+plain NumPy columns. Lists of numbers without nulls inside are NumPy arrays; all other lists are Python's, and structs
+are dicts, with the values that they have: an integer beside a null stays an integer.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class ArrowStream(Protocol):
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """Return a table as a DataFrame; integers and booleans with nulls keep their type.
+    """Return a table as a DataFrame; integers and booleans keep their type beside nulls, also in lists and structs.
 
     Example:
         >>> import pyarrow as pa
@@ -74,7 +75,20 @@ def _column(column: pa.ChunkedArray) -> Any:
             pa.bool_(): pd.BooleanDtype(),
         }
         return column.to_pandas(types_mapper=nullable.get)
-    return column.to_pandas()
+    return pd.Series(column.to_pylist(), dtype=object) if _has_parts(column) else column.to_pandas()
+
+
+def _has_parts(column: pa.ChunkedArray) -> bool:
+    """Tell whether pandas' own way may change the values of a column, as it makes floats of integers beside a null."""
+    import pyarrow as pa
+
+    checks, held = pa.types, column.type
+    if checks.is_struct(held):
+        return True
+    if not (checks.is_list(held) or checks.is_large_list(held) or checks.is_fixed_size_list(held)):
+        return False
+    number = checks.is_integer(held.value_type) or checks.is_floating(held.value_type)
+    return not number or any(chunk.flatten().null_count for chunk in column.chunks)
 
 
 def to_table(rows: object, what: str = "rows") -> pa.Table:

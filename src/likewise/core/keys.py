@@ -63,7 +63,9 @@ _SORTED_AS_VALUES = (Family.BOOL, Family.INT, Family.TIME)
 _BOUNDS = {"Int32": (-(1 << 31), (1 << 31) - 1), "Int64": (-(1 << 63), (1 << 63) - 1)}
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,25}\s*")
 _LONGEST_DECIMAL = 1000
-"""The most digits that a decimal key may have before, or after, its point."""
+"""The most digits that are written out to find out how many there are."""
+_WHOLE_DIGITS, _FRACTION_DIGITS = 20, 18
+"""The most digits that a decimal key may have before, and after, its point, as in every column of decimals."""
 
 Pieces = list[bytes]
 """What one join key adds to the keys, one item for each row."""
@@ -526,6 +528,9 @@ def _to_decimal(value: Any, _: FeatureType) -> decimal.Decimal:
         raise TypeError
     number = decimal.Decimal(int(value)) if isinstance(value, Integral) else decimal.Decimal(value)
     if not number.is_finite() or abs(number.adjusted()) > _LONGEST_DECIMAL:
+        raise ValueError
+    whole, _point, fraction = plain_decimal(number).lstrip("-").partition(".")
+    if len(whole) > _WHOLE_DIGITS or len(fraction) > _FRACTION_DIGITS:
         raise ValueError
     return decimal.Decimal(plain_decimal(number))
 

@@ -85,14 +85,28 @@ def _ascending(lengths: npt.NDArray[np.int64], values: pa.Array) -> tuple[npt.ND
 
     if pa.types.is_floating(values.type):
         values = pc.add(values, pa.scalar(0.0, values.type))
-    coded = values.dictionary_encode(null_encoding="encode")
-    order = pc.sort_indices(coded.dictionary).to_numpy().astype(np.int64)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    each = max(1, len(order))
     owner = np.repeat(np.arange(len(lengths)), lengths)
-    kept = np.unique(owner * each + rank[coded.indices.to_numpy()])
-    return np.bincount(kept // each, minlength=len(lengths)), coded.dictionary.take(pa.array(order[kept % each]))
+    pairs = pa.table({"owner": owner, "value": values})
+    order = pc.sort_indices(pairs, sort_keys=[("owner", "ascending"), ("value", "ascending")])
+    values = values.take(order)  # the owners are in order, as they were
+    again = np.concatenate([[False], (owner[1:] == owner[:-1]) & _like_the_one_before(values)])[: len(owner)]
+    return np.bincount(owner[~again], minlength=len(lengths)), values.filter(pa.array(~again))
+
+
+def _like_the_one_before(values: pa.Array) -> npt.NDArray[np.bool_]:
+    """Tell of each value but the first whether it equals the one before it; null is like null, and NaN like NaN."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    one, two = values.slice(1), values.slice(0, max(0, len(values) - 1))
+    same = pc.equal(one, two).fill_null(False)
+    alike = [pc.is_null]
+    if pa.types.is_floating(values.type):
+        alike.append(lambda column: pc.is_nan(column).fill_null(False))
+    for strange in alike:
+        same = pc.or_(same, pc.and_(strange(one), strange(two)))
+    found: npt.NDArray[np.bool_] = same.to_numpy(zero_copy_only=False)
+    return found
 
 
 def _last_of_each_key(column: pa.MapArray) -> pa.MapArray:
@@ -103,7 +117,8 @@ def _last_of_each_key(column: pa.MapArray) -> pa.MapArray:
     codes = column.keys.dictionary_encode()
     inside = codes.indices.to_numpy()[ends[0] : ends[-1]].astype(np.int64)
     owner = np.repeat(np.arange(len(column)), np.diff(ends))
-    if len(np.unique(owner * max(1, len(codes.dictionary)) + inside)) == len(inside):
+    ordered = np.sort(owner * max(1, len(codes.dictionary)) + inside)
+    if (ordered[1:] != ordered[:-1]).all():
         return column
     return pa.array(list(map(_without_repeats, column.to_pylist())), column.type)
 

@@ -68,7 +68,8 @@ class Aggregation:
         if self.name:
             return str(self.name)
         base = f"{self.function}_{self.column}"
-        return base if not isinstance(self.time_window, timedelta) else f"{base}_{int(self.time_window.total_seconds())}s"
+        window: object = self.time_window
+        return f"{base}_{int(window.total_seconds())}s" if isinstance(window, timedelta) else base
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return what is wrong with it, as (what, cure)."""

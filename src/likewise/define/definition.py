@@ -65,7 +65,8 @@ class Definition:
     ) -> None:
         self.origin = caller()
         self.problems: list[Problem] = []
-        self.name = name if isinstance(name, str) else repr(name)
+        given: object = name
+        self.name = given if isinstance(given, str) else repr(given)
         self.description = self.expect(description, str, "description", "")
         self.owner = self.expect(owner, str, "owner", "")
         self.tags = self._checked_tags(tags)

@@ -12,6 +12,7 @@ from likewise.core.types import FeatureType, Invalid, as_type
 from likewise.define.definition import is_text_to_text
 
 T = TypeVar("T")
+_WANTED = {"description": "text", "tags": "a mapping of text to text", "vector_length": "a whole number, at least 0,"}
 
 
 class Field:
@@ -55,20 +56,20 @@ class Field:
         labels: Mapping[str, str] | None = None,
     ) -> None:
         self.errors: list[LikewiseError] = []
-        self.name = name if isinstance(name, str) else repr(name)
+        self.name = _text(name) or repr(name)
         self.dtype = self._checked(name, dtype)
-        self.description = description if isinstance(description, str) else self._wrong("description", description, "")
+        self.description = self._kept(description, _text(description), "description", "")
         given = tags or labels or {}
-        self.tags = dict(given) if is_text_to_text(given) else self._wrong("tags", given, {})
+        self.tags = self._kept(given, dict(given) if is_text_to_text(given) else None, "tags", {})
         self.vector_index = bool(vector_index)
-        is_length = isinstance(vector_length, int) and vector_length >= 0
-        self.vector_length = vector_length if is_length else self._wrong("vector_length", vector_length, 0)
+        self.vector_length = self._kept(vector_length, _length(vector_length), "vector_length", 0)
         self.vector_search_metric = vector_search_metric
 
-    def _wrong(self, argument: str, value: object, instead: T) -> T:
-        what = f"field {self.name!r}: {argument}={value!r} cannot be"
-        cures = {"description": "give text", "tags": "write tags={'team': 'fraud'}", "vector_length": "give a length"}
-        self.errors.append(InvalidType(what, cure=cures[argument]))
+    def _kept(self, given: object, checked: T | None, argument: str, instead: T) -> T:
+        if checked is not None:
+            return checked
+        cure = f"give {_WANTED[argument]} as {argument}"
+        self.errors.append(InvalidType(f"field {self.name!r}: {argument}={given!r} cannot be", cure=cure))
         return instead
 
     def _checked(self, name: object, dtype: object) -> FeatureType:
@@ -99,6 +100,14 @@ class Field:
 
     def _repr_html_(self) -> str:
         return f"<code>{html.escape(self.name)}: {html.escape(self.dtype.name)}</code>"
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _length(value: object) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else None
 
 
 Feature = Field

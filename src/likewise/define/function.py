@@ -73,8 +73,8 @@ def describe_function(function: object, text: str = "") -> UserFunction:
         InvalidDefinition: its source cannot be read, or it is no plain function.
     """
     plain = _plain(function)
-    code = plain.__code__
-    return UserFunction(plain.__name__, code.co_filename, code.co_firstlineno, text or _source_of(plain), "", function)
+    code, call = plain.__code__, function if callable(function) else plain
+    return UserFunction(plain.__name__, code.co_filename, code.co_firstlineno, text or _source_of(plain), "", call)
 
 
 def described(owner: Definition, function: object, text: object = "") -> UserFunction | None:

@@ -51,6 +51,7 @@ class AnyView(Definition):
     ) -> None:
         super().__init__(name, description, tags, owner)
         self.fields: list[Field] = []
+        self.entities: list[str] = []
         self.projection = Projection(self.name)
         self.part_problems: list[Problem] = []
 
@@ -88,17 +89,19 @@ class AnyView(Definition):
         Args:
             name: what prefixes its features in full feature names.
         """
-        part = self._seen(replace(self.projection, alias=str(name)))
-        if not isinstance(name, str):
+        given: object = name
+        part = self._seen(replace(self.projection, alias=str(given)))
+        if not isinstance(given, str):
             part.misread(f"cannot be seen under the name {name!r}", "give text")
         return part
 
     def with_projection(self, projection: Projection) -> Self:
         """Return the view seen through a projection."""
-        if isinstance(projection, Projection):
-            return self._seen(projection)
+        given: object = projection
+        if isinstance(given, Projection):
+            return self._seen(given)
         part = self._seen(self.projection)
-        part.misread(f"cannot be seen through {projection!r}, which is no projection", "give another view's projection")
+        part.misread(f"cannot be seen through {given!r}, which is no projection", "give another view's projection")
         return part
 
     def ensure_valid(self) -> None:

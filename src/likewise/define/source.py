@@ -51,7 +51,8 @@ class DataSource(Definition):
     def _mapping(self, given: object) -> dict[str, str]:
         if given is None or is_text_to_text(given):
             return dict(given or {})
-        self.wrong(f"field_mapping={given!r} is not a mapping of text to text", "write field_mapping={'uid': 'user_id'}")
+        what = f"field_mapping={given!r} is not a mapping of text to text"
+        self.wrong(what, "write field_mapping={'uid': 'user_id'}")
         return {}
 
     def column_of(self, field: str) -> str:

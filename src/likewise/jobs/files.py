@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from likewise.core.errors import InvalidType, RequestError, StoreFull
+from likewise.core.errors import InvalidType, LikewiseError, RequestError, StoreFull
+from likewise.define.source import CsvFormat, JsonLinesFormat
 from likewise.define.storage import SavedDatasetFileStorage
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+OTHER_FORMATS = frozenset(
+    f".{ending}"
+    for ending in (
+        *("csv", "tsv", "txt", "json", "jsonl", "ndjson", "xls", "xlsx", "gz", "zip"),
+        *("arrow", "avro", "feather", "h5", "hdf5", "ipc", "orc", "pickle", "pkl"),
+    )
+)
+"""Endings that promise something else than Parquet."""
 
 
 def write_parquet(batches: pa.RecordBatchReader, storage: object, allow_overwrite: bool, root: str = "") -> Path:
@@ -25,25 +36,53 @@ def write_parquet(batches: pa.RecordBatchReader, storage: object, allow_overwrit
         root: the folder that a relative path starts from; empty: the working folder.
 
     Raises:
-        RequestError: the file is there, and may not be replaced.
+        RequestError: the file is there and may not be replaced, cannot be written, or has another format's ending.
         StoreFull: the disk is full; what was there before is untouched.
     """
-    path = Path(root) / storage_path(storage)
-    if path.exists() and not allow_overwrite:
-        raise RequestError(f"{path} is there already", cure="give another path, or allow_overwrite=True")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    path = _free_path(Path(root) / storage_path(storage), allow_overwrite)
+    part = path.with_name(f".{uuid.uuid4().hex}.part")  # of its own, for the path's name may be as long as it can be
     try:
         _write(batches, part)
         part.replace(path)
         _sync_folder(path.parent)
+    except LikewiseError:  # of the rows, some of which are OSErrors as well
+        raise
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StoreFull(f"no space is left to write {path}", cure="free some, and try again") from error
-        raise
+        raise _unwritable(path, error) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
     return path
+
+
+def _free_path(path: Path, allow_overwrite: bool) -> Path:
+    """Return the path, with its folder made."""
+    if "\0" in str(path):
+        raise RequestError(f"the path {str(path)!r} holds a NUL character", cure="give the path of a file")
+    if path.suffix.lower() in OTHER_FORMATS:
+        raise RequestError(
+            f"{path} would hold Parquet, which is all that is written, under the ending {path.suffix!r}",
+            cure="give a path that ends in .parquet; for another format, write what to_df() returns",
+        )
+    try:
+        there = path.exists()
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder", cure="give the path of a file, such as train.parquet")
+    if there and not allow_overwrite:
+        raise RequestError(f"{path} is there already", cure="give another path, or allow_overwrite=True")
+    return path
+
+
+def _unwritable(path: Path, error: OSError) -> RequestError:
+    why = error.strerror or str(error)
+    is_long = error.errno == errno.ENAMETOOLONG
+    cure = "give a shorter path" if is_long else "give a path in a folder that you may write to"
+    return RequestError(f"{path} cannot be written: {why}", cure=cure)
 
 
 def storage_path(storage: object) -> str:
@@ -51,11 +90,15 @@ def storage_path(storage: object) -> str:
 
     Raises:
         InvalidType: it is neither a path nor a ``SavedDatasetFileStorage``.
+        RequestError: it asks for another format than Parquet.
     """
     if isinstance(storage, SavedDatasetFileStorage):
-        return storage.path
+        if isinstance(storage.file_format, CsvFormat | JsonLinesFormat):
+            what = f"file_format={type(storage.file_format).__name__}() is not written, only Parquet is"
+            raise RequestError(what, cure="leave file_format out; for another format, write what to_df() returns")
+        return storage_path(storage.path)
     if isinstance(storage, str | os.PathLike):
-        return os.fspath(storage)
+        return str(os.fspath(storage))
     raise InvalidType(f"{storage!r} is no storage", cure="give a path, or SavedDatasetFileStorage(path='…')")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from likewise.core.columns import Column, to_utc_micros
+from likewise.core.columns import Column, conform, to_utc_micros
 from likewise.core.errors import InvalidTime, RequestError, SourceDrift
 from likewise.core.frames import to_table
 from likewise.core.keys import coerce
@@ -146,6 +146,8 @@ def _key(column: Column, name: str, declared: FeatureType) -> Column:
     wanted = arrow_type(declared)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if declared.family is Family.UUID:
+        return _uuids(column, name, declared)
     if column.type == wanted:
         return column
     if declared.family is Family.INT and pa.types.is_integer(column.type):
@@ -160,6 +162,14 @@ def _key(column: Column, name: str, declared: FeatureType) -> Column:
     if declared.family is Family.TIME and pa.types.is_timestamp(column.type):
         return to_utc_micros(column, f"column {name!r} of the entity rows")
     return _coerced(column, name, declared)
+
+
+def _uuids(column: Column, name: str, declared: FeatureType) -> Column:
+    """Return UUIDs of any spelling as their usual text."""
+    try:
+        return conform(column, declared, name)
+    except SourceDrift:
+        return _coerced(column, name, declared)  # which takes more, or names the value
 
 
 def _coerced(column: Column, name: str, declared: FeatureType) -> Column:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,6 +45,20 @@ class Tools:
     """The catalog's on-demand views."""
     hashes: Mapping[str, str]
     """The hash of the definition of each view that is read, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalMetadata:
+    """What a training set is about."""
+
+    features: list[str]
+    """The names of the features, in the order asked for."""
+    keys: list[str]
+    """The key columns of the entity rows."""
+    min_event_timestamp: datetime | None
+    """The earliest time of the entity rows; None when there are none."""
+    max_event_timestamp: datetime | None
+    """The latest time of the entity rows; None when there are none."""
 
 
 class RetrievalJob:
@@ -131,6 +146,24 @@ class RetrievalJob:
     def feature_names(self) -> list[str]:
         """The names of the features, in the order asked for."""
         return [name for _, name, _ in self.plan.features]
+
+    @property
+    def metadata(self) -> RetrievalMetadata:
+        """What the training set is about: its features, its keys, and the span of its times."""
+        import pyarrow.compute as pc
+
+        times = pc.min_max(self._spine.column(self.plan.time)).as_py()
+        keys = [column for column, _ in self.plan.spine_types]
+        return RetrievalMetadata(self.feature_names, keys, times["min"], times["max"])
+
+    @property
+    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """The on-demand views that are computed."""
+        return [self._tools.on_demand[step.view] for step in self.plan.on_demand]
+
+    def supports_remote_storage_export(self) -> bool:
+        """Return False: a training set is written to a file, by :meth:`persist`."""
+        return False
 
     @property
     def hashes(self) -> Mapping[str, str]:

@@ -174,7 +174,7 @@ def _columns(scan: Scan) -> tuple[list[ScanColumn], pa.Schema]:
 
 def _take(group: Group, scan: Scan, span: Span, columns: list[ScanColumn]) -> list[Column]:
     """Return the columns of a group's rows that are in a span and have a key."""
-    found = [group.read(column) for column in columns]
+    found = group.read(columns)
     chosen = in_span(whole_numbers(found[len(scan.keys)]), span)
     for column in found[: len(scan.keys)]:
         if column.null_count:

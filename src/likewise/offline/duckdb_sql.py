@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
-from likewise.core.errors import RequestError
+from likewise.core.errors import RequestError, SourceError
 
 BATCH = 1 << 17
 """How many rows DuckDB returns at a time."""
@@ -117,7 +117,8 @@ class SqlMatcher:
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             if errors and isinstance(errors[0], Exception):
                 raise errors[0] from error
-            raise
+            cure = "raise memory_limit, or make room in temp_directory"
+            raise SourceError(f"DuckDB cannot match the keys of a source: {error}", cure=cure) from error
 
 
 def _named(name: str) -> exp.Expression:

@@ -1,7 +1,6 @@
 """Fetch: the values of chosen rows of a source, by their places.
 
-Only the row groups and columns that hold chosen rows are read, each once, a column at a time; a row that is asked for
-several times is held once.
+Only row groups that hold chosen rows are read, each column once; a row that is asked for several times is held once.
 """
 
 from __future__ import annotations
@@ -16,12 +15,13 @@ import pyarrow as pa
 from likewise.core.columns import Column
 from likewise.core.types import arrow_type
 from likewise.offline.asof import NOBODY, Ints, order_of
+from likewise.offline.chunks import merged, take
 from likewise.offline.narrow import ahead
 from likewise.offline.source import Group, Source
 from likewise.plan.scan import ScanColumn
 
-_LARGEST = 1 << 30
-"""Columns below this many bytes are made one array, which makes taking values quicker; larger text may not fit one."""
+_AT_ONCE = 1 << 20
+"""About how many values a thread reads before it takes the chosen ones out of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Fetched:
     def slice(self, start: int, count: int) -> list[Column]:
         """Return the columns' values for some of the rows asked for."""
         index = self.index.slice(start, count)
-        return [column.take(index) for column in self.columns]
+        return [take(column, index) for column in self.columns]
 
 
 def fetch(source: Source, columns: Sequence[ScanColumn], places: Ints, pool: Executor) -> Fetched:
@@ -50,11 +50,10 @@ def fetch(source: Source, columns: Sequence[ScanColumn], places: Ints, pool: Exe
     """
     wanted, index = _distinct(places)
     parts = _parts(source, wanted)
-    tasks = [(group, rows, column) for column in columns for group, rows in parts]
-    taken = list(pool.map(lambda task: task[0].take(task[2], task[1]), tasks))
-    count = len(parts)
-    merged = [_merged(taken[n * count : (n + 1) * count], column) for n, column in enumerate(columns)]
-    return Fetched(tuple(merged), pa.array(index, mask=places == NOBODY))
+    tasks = [(group, rows, some) for group, rows in parts for some in _together(columns, group)]
+    taken = [column for found in pool.map(lambda task: task[0].take(task[2], task[1]), tasks) for column in found]
+    whole = [merged(taken[n :: len(columns)], arrow_type(column.type)) for n, column in enumerate(columns)]
+    return Fetched(tuple(whole), pa.array(index, mask=places == NOBODY))
 
 
 def fetch_in_order(
@@ -90,10 +89,10 @@ def _parts(source: Source, wanted: Ints) -> list[tuple[Group, Ints]]:
 
 
 def _take(group: Group, rows: Ints, columns: Sequence[ScanColumn]) -> list[Column]:
-    return [group.take(column, rows) for column in columns]
+    return [column for some in _together(columns, group) for column in group.take(some, rows)]
 
 
-def _merged(pieces: Sequence[Column], column: ScanColumn) -> pa.ChunkedArray:
-    chunks = [chunk for piece in pieces for chunk in (piece.chunks if isinstance(piece, pa.ChunkedArray) else [piece])]
-    whole = pa.chunked_array(chunks, arrow_type(column.type))
-    return pa.chunked_array([whole.combine_chunks()], whole.type) if whole.nbytes < _LARGEST else whole
+def _together(columns: Sequence[ScanColumn], group: Group) -> list[Sequence[ScanColumn]]:
+    """Cut columns into those that are read together: one of a large row group, many of a small one."""
+    many = max(1, _AT_ONCE // group.rows)
+    return [columns[start : start + many] for start in range(0, len(columns), many)]

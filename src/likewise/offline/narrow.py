@@ -53,10 +53,11 @@ class Narrow:
 
     def coded(self, group: Group, keys: SpineKeys) -> Iterator[Rows]:
         """Yield a group's rows whose keys are numbered by subtraction, or not at all."""
-        event, created, chosen = self._times(group)
+        parts, event, created = self._read(group, keyed=keys.low is not None)
+        chosen = in_span(event, self.span)
         code = np.zeros(group.rows, np.int64)
         if keys.low is not None:
-            code, known = dense_codes(self._key_columns(group)[0], keys.low, keys.count)
+            code, known = dense_codes(parts[0], keys.low, keys.count)
             chosen &= known
         yield from Rows(code, event, created, group.places).blocks(chosen)
 
@@ -70,13 +71,14 @@ class Narrow:
 
     def key_ends(self, pool: Executor) -> tuple[int, int]:
         """Return the smallest and the largest of whole-number keys; (0, -1) if there is no key."""
-        ends = [pc.min_max(column[0]) for column in pool.map(self._key_columns, self.groups)]
+        (key,) = self.source.scan.keys
+        ends = list(pool.map(lambda group: pc.min_max(comparable(group.read([key])[0], key.type)), self.groups))
         known = [(end["min"].as_py(), end["max"].as_py()) for end in ends if end["min"].is_valid]
         return min((low for low, _ in known), default=0), max((high for _, high in known), default=-1)
 
     def _table(self, group: Group, schema: pa.Schema) -> pa.Table:
-        event, created, chosen = self._times(group)
-        keys = self._key_columns(group)
+        keys, event, created = self._read(group, keyed=True)
+        chosen = in_span(event, self.span)
         for column in keys:
             if column.null_count:
                 chosen &= flags(column.is_valid())
@@ -84,15 +86,15 @@ class Narrow:
         table = pa.table([*keys, *times, group.places], schema=schema)
         return table if chosen.all() else table.filter(pa.array(chosen))
 
-    def _times(self, group: Group) -> tuple[Ints, Ints | None, Flags]:
-        """Return event times, created times if there are any, and which rows are in the span."""
+    def _read(self, group: Group, keyed: bool) -> tuple[list[Column], Ints, Ints | None]:
+        """Return the parts of a group's keys, if they are wanted, its event times, and its created times, if any."""
         scan = self.source.scan
-        event = whole_numbers(group.read(ScanColumn(scan.time, UnixTimestamp)))
-        created = whole_numbers(group.read(ScanColumn(scan.created, UnixTimestamp))) if scan.created else None
-        return event, created, in_span(event, self.span)
-
-    def _key_columns(self, group: Group) -> list[Column]:
-        return [comparable(group.read(key), key.type) for key in self.source.scan.keys]
+        keys = scan.keys if keyed else ()
+        times = [ScanColumn(name, UnixTimestamp) for name in (scan.time, scan.created) if name]
+        found = group.read([*keys, *times])
+        parts = [comparable(column, key.type) for column, key in zip(found, keys, strict=False)]
+        event, *created = map(whole_numbers, found[len(keys) :])
+        return parts, event, created[0] if created else None
 
 
 def in_span(event: Ints, span: Span) -> Flags:

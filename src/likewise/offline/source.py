@@ -19,15 +19,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from likewise.core.columns import Column
+from likewise.core.columns import Column, conform, first_misfit, shown, without_views
 from likewise.core.errors import InvalidTime, LikewiseError, SourceDrift, SourceUnreadable
 from likewise.core.names import near_misses
 from likewise.core.types import FeatureType, UnixTimestamp, accepts
 from likewise.offline.asof import Ints
 from likewise.offline.base import Span
+from likewise.offline.chunks import take
 from likewise.offline.disk import room_for
 from likewise.offline.files import file_stamp, files_of
-from likewise.offline.nested import conform_nested
 from likewise.offline.text import copy_csv, copy_json_lines, count_csv, count_json_lines, from_csv, from_json
 from likewise.plan.scan import Location, Scan, ScanColumn
 
@@ -107,14 +107,15 @@ class DataFile:
     stamp: tuple[int, int, int]
     """What :func:`likewise.offline.files.file_stamp` gave for the Parquet file before its footer was read."""
 
-    def read(self, group: int, column: str) -> pa.ChunkedArray:
-        """Read one column of one row group.
+    def read(self, group: int, columns: Sequence[str]) -> list[pa.ChunkedArray]:
+        """Read some columns of one row group; one that is named twice is read once.
 
         Raises:
             SourceUnreadable: the bytes are damaged.
         """
         with naming(self.path), self.handles.borrow(self) as file:
-            return file.read_row_group(group, columns=[column], use_threads=False).column(column)
+            table = file.read_row_group(group, columns=list(dict.fromkeys(columns)), use_threads=False)
+            return [without_views(table.column(column)) for column in columns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +138,26 @@ class Group:
         """The places of its rows."""
         return np.arange(self.first, self.first + self.rows)
 
-    def read(self, wanted: ScanColumn) -> Column:
-        """Return a column in its declared type.
+    def read(self, wanted: Sequence[ScanColumn]) -> list[Column]:
+        """Return columns in their declared types.
 
         Raises:
-            SourceDrift: a value does not fit the type.
+            SourceDrift: a value does not fit its type.
             InvalidTime: a time is out of range.
         """
-        return self._conform(self.file.read(self.number, wanted.column), wanted, None)
+        found = self.file.read(self.number, [one.column for one in wanted])
+        return [self._conform(column, one, None) for column, one in zip(found, wanted, strict=True)]
 
-    def take(self, wanted: ScanColumn, rows: Ints) -> Column:
-        """Return some values of a column in its declared type; only these are looked at.
+    def take(self, wanted: Sequence[ScanColumn], rows: Ints) -> list[Column]:
+        """Return some values of columns in their declared types; only these are looked at.
 
         Args:
-            wanted: the column.
+            wanted: the columns.
             rows: which rows, from 0 within the group, in any order.
         """
-        return self._conform(self.file.read(self.number, wanted.column).take(pa.array(rows)), wanted, rows)
+        index = pa.array(rows)
+        found = self.file.read(self.number, [one.column for one in wanted])
+        return [self._conform(take(column, index), one, rows) for column, one in zip(found, wanted, strict=True)]
 
     def may_have(self, time: str, span: Span) -> bool:
         """Tell whether a row of the group may lie in a span of times, by what the footer says of a column of times."""
@@ -167,9 +171,9 @@ class Group:
         try:
             return self.file.convert(column, wanted.type, what)
         except (SourceDrift, InvalidTime) as error:
-            bad = _first_misfit(self.file.convert, column, wanted.type)
+            bad = first_misfit(lambda part: self.file.convert(part, wanted.type, ""), column)
             row = self.first_in_file + (bad if rows is None else int(rows[bad]))
-            message = f"{what}, row {row}: {_shown(column[bad])} does not fit {wanted.type}"
+            message = f"{what}, row {row}: {shown(column[bad])} does not fit {wanted.type}"
             raise type(error)(message, cure=error.cure) from error
 
 
@@ -243,7 +247,7 @@ class _Opener:
                 stamp = file_stamp(path)
             footer, schema = read_footer(path)
             types = dict(zip(schema.names, schema.types, strict=True))
-            return DataFile(path, path, footer, types, conform_nested, self.handles, stamp)
+            return DataFile(path, path, footer, types, conform, self.handles, stamp)
         copy, convert = _FROM_TEXT[form]
         handle, stored = tempfile.mkstemp(dir=self.copies)
         os.close(handle)
@@ -332,21 +336,3 @@ def _ends(file: DataFile, group: int, column: str) -> tuple[int, int] | None:
     else:
         return None
     return statistics.min_raw * factor // divisor, statistics.max_raw * factor // divisor
-
-
-def _first_misfit(convert: Converter, column: Column, declared: FeatureType) -> int:
-    """Find the first value that does not fit, by halves."""
-    start, stop = 0, len(column)
-    while stop - start > 1:
-        middle = (start + stop) // 2
-        try:
-            convert(column.slice(start, middle - start), declared, "")
-            start = middle
-        except (SourceDrift, InvalidTime):
-            stop = middle
-    return start
-
-
-def _shown(value: pa.Scalar) -> str:
-    """Show a value; a time as the whole number that it is, which may have no date."""
-    return repr(value.value if pa.types.is_timestamp(value.type) else value.as_py())

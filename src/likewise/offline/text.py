@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
@@ -25,10 +26,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from likewise.core.columns import Column, conform
+from likewise.core.columns import Column, cast_exactly, conform
 from likewise.core.errors import SourceDrift
 from likewise.core.time import to_micros
-from likewise.core.types import Family, FeatureType, arrow_type
+from likewise.core.types import Array, Family, FeatureType, Float64, arrow_type
 
 _ROWS = 1 << 17
 """How many rows a row group of a copy has."""
@@ -108,11 +109,31 @@ def _json_rows(path: str) -> Iterator[list[dict[str, msgspec.Raw]]]:
 
 
 def _json_object(line: bytes) -> dict[str, msgspec.Raw]:
-    """Read a line by Python's own rules, which know NaN and Infinity."""
-    found = json.loads(line)
-    if not isinstance(found, dict):
+    """Read a line by Python's own rules, which know NaN and Infinity; its values stay as they are written."""
+    text = line.decode()
+    if not isinstance(json.loads(text), dict):
         raise ValueError(f"the line {line[:60]!r} is no JSON object")
-    return {name: msgspec.Raw(json.dumps(value).encode()) for name, value in found.items()}
+    return {name: msgspec.Raw(value.encode()) for name, value in _members(text)}
+
+
+def _members(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the names and values of a JSON object that is known to be one, the values as text."""
+    decode = json.JSONDecoder().raw_decode
+    at = _filled(text, text.index("{") + 1)
+    while text[at] != "}":
+        name, colon = decode(text, at)
+        start = _filled(text, _filled(text, colon) + 1)
+        _, stop = decode(text, start)
+        yield name, text[start:stop]
+        at = _filled(text, stop)
+        at = _filled(text, at + 1) if text[at] == "," else at
+
+
+def _filled(text: str, at: int) -> int:
+    """Return where the white space that may be at a place ends."""
+    while text[at] in " \t\r\n":
+        at += 1
+    return at
 
 
 def _json_batch(rows: list[dict[str, msgspec.Raw]], schema: pa.Schema, names: set[str]) -> pa.RecordBatch:
@@ -152,6 +173,8 @@ def from_csv(column: Column, declared: FeatureType, what: str) -> Column:
         >>> from_csv(pa.array(["true", "False"]), Bool, "").to_pylist()
         [True, False]
     """
+    if declared.family is Family.UUID:
+        return conform(column, declared, what)
     try:
         return _CSV_COLUMNS[declared.family](column, declared)
     except (KeyError, ValueError, pa.ArrowNotImplementedError):  # Arrow's error of a bad value is a ValueError
@@ -188,13 +211,15 @@ def from_json(column: Column, declared: FeatureType, what: str) -> Column:
     if shape is not None:
         try:
             texts = b",".join(text or b"null" for text in column.to_pylist())
+            if _is_whole(declared) and _FRACTION.search(texts):
+                raise ValueError  # msgspec would read 9007199254740993.0 as a double
             values = msgspec.json.decode(b"[" + texts + b"]", type=shape)
             if declared.family is Family.TIME:
                 return _times(pa.array(values, pa.string()), declared)
-            return pa.array(values, arrow_type(declared))
-        except (ValueError, OverflowError):
+            return conform(pa.array(values, arrow_type(_in_doubles(declared))), declared, what)
+        except (ValueError, OverflowError, SourceDrift):
             pass  # below, value by value, the one that does not fit is found
-    return _each(column, lambda text, kind: json_value(json.loads(text), kind), declared, what)
+    return _each(column, lambda text, kind: json_value(_exact_json(text), kind), declared, what)
 
 
 def json_value(value: Any, declared: FeatureType) -> Any:
@@ -203,7 +228,7 @@ def json_value(value: Any, declared: FeatureType) -> Any:
     Raises:
         ValueError: it is no such value.
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
     match declared.family:
         case _ if value is None:
             return None
@@ -213,8 +238,8 @@ def json_value(value: Any, declared: FeatureType) -> Any:
             return value
         case Family.INT if is_number:
             return _whole(Decimal(str(value)), declared)
-        case Family.FLOAT if is_number and (declared.name == "Float32" or value != value or float(value) == value):
-            return float(value)  # an integer that a double cannot hold is not rounded
+        case Family.FLOAT if is_number and (not isinstance(value, int) or _fits_double(value, declared)):
+            return _finite(float(value), value, declared)
         case Family.DECIMAL if is_number:
             return Decimal(str(value))
         case Family.TIME if isinstance(value, str):
@@ -231,7 +256,8 @@ def json_value(value: Any, declared: FeatureType) -> Any:
 def _each(column: Column, rule: Rule, declared: FeatureType, what: str) -> pa.Array:
     texts = column.to_pylist()
     try:
-        return pa.array([None if text is None else rule(text, declared) for text in texts], arrow_type(declared))
+        values = [None if text is None else rule(text, declared) for text in texts]
+        return conform(pa.array(values, arrow_type(declared)), declared, what)
     except _MISFITS:
         raise _first_misfit(texts, rule, declared, what) from None
 
@@ -253,7 +279,10 @@ def _integers(column: Column, declared: FeatureType) -> Column:
 
 
 def _floats(column: Column, declared: FeatureType) -> Column:
-    return column.cast(pa.float64()).cast(arrow_type(declared), safe=False)
+    found = column.cast(pa.float64())
+    if pc.any(pc.is_inf(found)).as_py():
+        raise ValueError  # Arrow would read 1e999
+    return cast_exactly(found, arrow_type(declared))
 
 
 def _bools(column: Column, declared: FeatureType) -> Column:
@@ -275,7 +304,6 @@ def _times(column: Column, declared: FeatureType) -> Column:
 
 _CSV_COLUMNS: dict[Family, Callable[[Column, FeatureType], Column]] = {
     Family.TEXT: lambda column, declared: column,
-    Family.UUID: lambda column, declared: column,
     Family.INT: _integers,
     Family.FLOAT: _floats,
     Family.BOOL: _bools,
@@ -296,15 +324,16 @@ _NULL = msgspec.Raw(b"null")
 _OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII)
 _RANGE = {"Int32": 2**31, "Int64": 2**63}
+_BEYOND_FLOAT32 = 2.0**128 - 2.0**103
+"""The least double that Float32 would round to infinity."""
+_FRACTION = re.compile(rb"[.eE]")
 
 
 def _number(text: str, declared: FeatureType) -> Any:
     if declared.family is Family.FLOAT:
-        return float(text)
-    try:
-        number = Decimal(text)
-    except InvalidOperation as error:
-        raise ValueError(text) from error
+        found = float(text)
+        return _finite(found, found if "inf" in text.lower() else 0, declared)
+    number = _exact(text)
     return _whole(number, declared) if declared.family is Family.INT else number
 
 
@@ -313,6 +342,43 @@ def _whole(number: Decimal, declared: FeatureType) -> int:
     if not number.is_finite() or not -limit <= number < limit or number != number.to_integral_value():
         raise ValueError(number)
     return int(number)
+
+
+def _exact(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(text) from error
+
+
+def _exact_json(text: bytes) -> Any:
+    """Read JSON with its fractions as decimals, which lose nothing."""
+    return json.loads(text, parse_float=_exact)
+
+
+def _fits_double(value: int, declared: FeatureType) -> bool:
+    """Tell whether a whole number need not be rounded; Float32 rounds."""
+    return declared.name == "Float32" or float(value) == value
+
+
+def _finite(found: float, given: float | Decimal, declared: FeatureType) -> float:
+    """Return a float, which must be finite if the number that was given is."""
+    if math.isinf(found) and found != given:
+        raise ValueError(given)
+    if declared.name == "Float32" and not math.isinf(found) and abs(found) >= _BEYOND_FLOAT32:
+        raise ValueError(given)
+    return found
+
+
+def _in_doubles(declared: FeatureType) -> FeatureType:
+    """Return a type of lists with Float64 for Float32, whose range is checked later."""
+    if declared.inner is not None:
+        return Array(_in_doubles(declared.inner))
+    return Float64 if declared.name == "Float32" else declared
+
+
+def _is_whole(declared: FeatureType) -> bool:
+    return _is_whole(declared.inner) if declared.inner is not None else declared.family is Family.INT
 
 
 def _json_shape(declared: FeatureType) -> Any:

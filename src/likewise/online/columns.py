@@ -43,6 +43,7 @@ class ColumnWriter:
         self.type = wanted
         self._arrow = arrow_type(wanted)
         self._stored = _stored_type(wanted)
+        self._given = _given_type(wanted)
         self._to_wire = None if wanted.family is Family.TIME else to_wire(wanted)
         self._to_arrow = to_arrow(wanted)
 
@@ -64,7 +65,7 @@ class ColumnWriter:
         try:
             if self._to_arrow is not None and not set(map(type, values)) <= {int, type(None)}:
                 values = converted(values, self._to_arrow)
-            return pa.array(values, self._arrow)
+            return self.conformed(pa.array(values, self._given))
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             raise self._refused(error) from error
 
@@ -123,6 +124,18 @@ def _biased(micros: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     """Return eight bytes for each time, which sort as the times do; all zero for none."""
     bits = micros.view(np.uint64) ^ np.uint64(_BIAS)
     return bits.astype(">u8").view(np.uint8).reshape(-1, 8)
+
+
+def _given_type(t: FeatureType) -> pa.DataType:
+    """The Arrow type that Python values are first put in: as doubles, of which those beyond Float32 can be told."""
+    match t.family:
+        case Family.FLOAT:
+            return pa.float64()
+        case Family.LIST | Family.SET if t.inner is not None:
+            return pa.list_(_given_type(t.inner))
+        case Family.STRUCT:
+            return pa.struct([(name, _given_type(inner)) for name, inner in t.fields])
+    return arrow_type(t)
 
 
 def _stored_type(t: FeatureType) -> pa.DataType:

@@ -105,10 +105,15 @@ class Database:
             raise self._named_os(error, "read") from error
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
+    def _stamp_or_made_meanwhile(self) -> Stamp | None:
+        """Look twice where another thread may have made the file between a look and the question who knows of it."""
+        stamp = self.stamp()
+        return self.stamp() if stamp is None and self._checked is not None else stamp
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection | None]:
         """Yield a connection on which every query sees the same moment; None when there is no file."""
-        stamp = self.stamp()
+        stamp = self._stamp_or_made_meanwhile()
         if stamp is None:
             self._expect_no_file()
             yield None
@@ -119,7 +124,7 @@ class Database:
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection that holds the write lock; what is done on it is durable when this ends, or undone."""
-        stamp = self.stamp()
+        stamp = self._stamp_or_made_meanwhile()
         if stamp is None:
             self._expect_no_file()
             self._create()

@@ -4,10 +4,13 @@ Each of the three converters takes a value and the declared type, and raises a `
 with the value. Which columns of a typed file may hold a type, ``likewise.core.types.accepts`` tells; of their values
 
 * Int32 and Int64 take whole numbers in range, floats too when they are whole,
-* Float64 takes every number that it holds exactly, Float32 rounds,
+* Float64 takes every number that it holds exactly, Float32 rounds what lies in its range; text and JSON numbers are
+  refused where they would become infinite,
 * UnixTimestamp takes times of any unit, naive ones as UTC, dates as midnight; finer digits are cut off downwards (S1),
 * Decimal takes what has up to 18 digits behind the point and 20 before it,
-* lists, maps and structs take what their parts take.
+* Uuid takes 16 bytes and text of any usual spelling, and is its text in lower case,
+* lists, maps and structs take what their parts take; sets stand in ascending order without repeats, one zero, NaN after
+  the numbers and null last; of a map's values for one key the last counts.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from math import isinf
 from typing import Any
 from uuid import UUID
 
@@ -85,10 +89,12 @@ def from_arrow(value: Any, wanted: FeatureType) -> Any:
             return _in_years(value)
         case Family.DECIMAL:
             return _decimal(Decimal(value))
-        case Family.UUID if isinstance(value, bytes):
+        case Family.UUID:
             return _uuid(value)
         case Family.LIST | Family.SET if wanted.inner is not None:
-            return [from_arrow(element, wanted.inner) for element in value]
+            return _listed([from_arrow(element, wanted.inner) for element in value], wanted)
+        case Family.MAP:
+            return list(dict(value).items())
         case Family.STRUCT:
             return {name: from_arrow(value[name], inner) for name, inner in wanted.fields}
         case _:
@@ -106,8 +112,10 @@ def from_text(text: str | None, wanted: FeatureType) -> Any:
     match wanted.family:
         case _ if text is None:
             return None
-        case Family.TEXT | Family.UUID:
+        case Family.TEXT:
             return text
+        case Family.UUID:
+            return _uuid(text)
         case Family.BOOL if text.lower() in _BOOLS:
             return _BOOLS[text.lower()]
         case Family.INT | Family.FLOAT | Family.DECIMAL if _NUMBER.fullmatch(text):
@@ -131,8 +139,10 @@ def from_json(value: Any, wanted: FeatureType) -> Any:
             return None
         case Family.BOOL if isinstance(value, bool):
             return value
-        case Family.TEXT | Family.UUID if isinstance(value, str):
+        case Family.TEXT if isinstance(value, str):
             return value
+        case Family.UUID if isinstance(value, str):
+            return _uuid(value)
         case Family.INT if number:
             return _whole(value, wanted)
         case Family.FLOAT if number:
@@ -142,7 +152,7 @@ def from_json(value: Any, wanted: FeatureType) -> Any:
         case Family.TIME if isinstance(value, str):
             return iso_micros(value)
         case Family.LIST | Family.SET if isinstance(value, list) and wanted.inner is not None:
-            return [from_json(element, wanted.inner) for element in value]
+            return _listed([from_json(element, wanted.inner) for element in value], wanted)
         case Family.MAP if isinstance(value, dict):
             return list(value.items())
         case Family.STRUCT if isinstance(value, dict):
@@ -179,6 +189,8 @@ def _float(value: int | float | Decimal, wanted: FeatureType) -> float:
     if isinstance(value, int) and wanted.name == "Float64" and int(float(value)) != value:
         raise ValueError(f"the number {value!r}, which a double does not hold exactly")
     number: float = declared(float(value), wanted)
+    if isinf(number) and number != value:
+        raise ValueError(f"the number {value!r}, which is out of range")
     return number
 
 
@@ -188,10 +200,19 @@ def _decimal(value: Decimal) -> Decimal:
     return value
 
 
-def _uuid(value: bytes) -> str:
-    if len(value) != 16:
+def _uuid(value: bytes | str) -> str:
+    if isinstance(value, bytes) and len(value) != 16:
         raise ValueError(f"the bytes {value!r}, which are not 16")
-    return str(UUID(bytes=value))
+    return str(UUID(bytes=value) if isinstance(value, bytes) else UUID(value))
+
+
+def _listed(elements: list[Any], wanted: FeatureType) -> list[Any]:
+    if wanted.family is not Family.SET:
+        return elements
+    numbers = {element for element in elements if element is not None and element == element}
+    found: list[Any] = sorted(0.0 if element == 0.0 and isinstance(element, float) else element for element in numbers)
+    nans = [element for element in elements if element != element][:1]
+    return [*found, *nans, *([None] if None in elements else [])]
 
 
 def _whole(value: int | float | Decimal, wanted: FeatureType) -> int:
@@ -210,7 +231,7 @@ def _number(text: str, wanted: FeatureType) -> Any:
         raise ValueError(f"the text {text!r}") from error
     if wanted.family is Family.INT:
         return _whole(number, wanted) if number.is_finite() else _whole(float(text), wanted)
-    return declared(float(text), wanted) if wanted.family is Family.FLOAT else _decimal(number)
+    return _float(number, wanted) if wanted.family is Family.FLOAT else _decimal(number)
 
 
 def _pairs(value: pa.MapScalar) -> list[tuple[Any, Any]]:
