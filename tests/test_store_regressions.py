@@ -221,3 +221,11 @@ def test_a_lost_online_store_is_filled_again(tmp_path: Path, kind: str) -> None:
             assert opened.materialize_incremental(NOW)[0].keys == 2
             assert opened.materialize_incremental(NOW + timedelta(0))[0].keys == 0
         lose()
+
+
+def test_a_pushed_number_beyond_the_files_type_is_refused(store: FeatureStore, folder: Path) -> None:
+    """A float32 column in the file does not turn 1e300 into infinity."""
+    rows = source(folder, "f", k=[1], x=pa.array([1.0], pa.float32()))
+    store.apply([FeatureView("v", PushSource("p", rows), [Field("x", Float64)], [Entity(name="k")])])
+    with pytest.raises(errors.RequestError, match="does not fit the source's float"):
+        store.push("p", pd.DataFrame({"k": [1], "t": [day(2)], "x": [1e300]}), to=PushMode.OFFLINE)

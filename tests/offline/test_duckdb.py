@@ -23,7 +23,7 @@ from likewise.plan.scan import Location
 from likewise.testing.offline_case import US, T, join, latest, plan_of, rows, scan, table
 from likewise.testing.offline_suite import OfflineEngineSuite
 
-LATE = pa.schema([("at", pa.timestamp("us")), ("k", pa.string()), ("v", pa.int64())])
+EARLY = pa.schema([("at", pa.timestamp("us")), ("k", pa.string()), ("v", pa.int64())])
 
 
 class TestDuckDBEngine(OfflineEngineSuite):
@@ -160,7 +160,7 @@ def test_an_answer_that_is_left_half_read(tmp_path: Path) -> None:
 def test_an_error_among_the_rows_comes_out_as_it_is(tmp_path: Path) -> None:
     """What is wrong with a file is said of the file, also where DuckDB was reading its rows."""
     source = history(tmp_path, String, 30_000)
-    pq.write_table(pa.table({"at": [2**61], "k": ["a"], "v": [1]}).cast(LATE), tmp_path / "z.parquet")
+    pq.write_table(pa.table({"at": [-(2**61)], "k": ["a"], "v": [1]}).cast(EARLY), tmp_path / "z.parquet")
     asked = pa.table({"t": pa.array([T], US), "k": ["user-7"]})
     for act in (
         lambda: DuckDBEngine().training(plan_of(join(scan(source, keys={"k": String}))), asked).read_all(),
@@ -174,7 +174,7 @@ def test_rows_that_do_not_go_through_duckdb_are_an_error_by_name() -> None:
     """What DuckDB itself cannot do is an error of ours with a cure."""
     matcher = SqlMatcher(Session(64 << 20, 1, ""))
     wrong = pa.schema([("k0", pa.int64()), ("place", pa.int64())])
-    with pytest.raises(SourceError, match="DuckDB cannot match the keys of a source.*raise memory_limit"):
+    with pytest.raises(SourceError, match=r"DuckDB cannot match the keys of a source.*raise memory_limit"):
         list(matcher.number([pa.array([[1]])], wrong, [pa.record_batch([[1], [2]], wrong)]))
 
 

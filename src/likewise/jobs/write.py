@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from likewise.core.columns import Column, conform, to_utc_micros
+from likewise.core.columns import Column, cast_exactly, conform, to_utc_micros
 from likewise.core.errors import EntityKeyError, InvalidTime, RequestError, SourceDrift
 from likewise.core.keys import KeyCodec, coerce
 from likewise.core.names import near_misses
@@ -141,8 +141,8 @@ def _as(values: Column, column: pa.Field, view: FeatureView) -> Column:
     if pa.types.is_timestamp(column.type):
         return to_utc_micros(values, column.name).cast(pa.int64()).cast(pa.timestamp("us", tz=column.type.tz))
     try:
-        return values.cast(column.type, safe=not pa.types.is_float32(column.type))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        return values.cast(column.type) if pa.types.is_nested(column.type) else cast_exactly(values, column.type)
+    except (ValueError, pa.ArrowNotImplementedError) as error:
         what = f"column {column.name!r} of the rows for {view.title} does not fit the source's {column.type}: {error}"
         raise RequestError(what, cure="give values of that type") from error
 
