@@ -481,6 +481,7 @@ BAD: dict[str, tuple[Act, type[errors.LikewiseError], str]] = {
     "no key": (online(["users:a"], [{"usr_id": 1}]), errors.EntityKeyError, "did you mean 'usr_id'"),
     "null key": (online(["users:a"], [{"user_id": None}]), errors.EntityKeyError, "user_id"),
     "wrong key": (online(["users:a"], [{"user_id": "x"}]), errors.EntityKeyError, "'x'"),
+    "huge key": (online(["users:a"], [{"user_id": 2**70}]), errors.EntityKeyError, "user_id"),
     "no rows": (online(["users:a"], "user"), errors.RequestError, "entity_rows is a str"),
     "no dict": (online(["users:a"], [1]), errors.RequestError, "row 0 of entity_rows is 1"),
     "uneven": (online("scoring", {"user_id": [1], "amount": []}), errors.RequestError, "differ in length"),

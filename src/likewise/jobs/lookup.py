@@ -6,6 +6,7 @@ column by column. What all rows share (all found, none too old) is found out wit
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from likewise.core.errors import EntityKeyError, RequestDataMissing, RequestErro
 from likewise.core.keys import KeyCodec, coerce
 from likewise.core.names import near_misses
 from likewise.core.time import from_micros, span_text
+from likewise.core.types import Int64
 from likewise.define.definition import caller
 from likewise.online.base import OnlineStore
 from likewise.online.response import Answered, FieldStatus, OnlineResponse
@@ -34,6 +36,7 @@ LayoutReader = Callable[[str, int], Layout | None]
 """Returns the layout with an id that a view had once, by the view's name; None when it never had it."""
 MOST_KEYS = 1_000_000
 """How many rows one request may have."""
+_INTS = {int}
 _warned: set[tuple[str, FieldStatus]] = set()
 
 
@@ -102,6 +105,8 @@ class Lookup:
         self._rows = [_reader(read, read_layout, verify) for read in plan.reads]
         self._key_types = dict(plan.entities)
         self._entity_of = {c: e for group in plan.groups for c, e in zip(group.columns, group.entities, strict=True)}
+        direct = all(output.read >= 0 for output in plan.outputs)
+        self._direct = [(o.name, o.type, o.read, o.position) for o in plan.outputs] if direct else None
         self._wanted = [*self._key_types, *(name for name, _, _ in plan.request)]
 
     def read(self, rows: Rows, now: int) -> OnlineResponse:
@@ -116,14 +121,31 @@ class Lookup:
             RequestDataMissing: a request value that an on-demand view needs is missing.
         """
         columns, count = self._columns(rows)
-        keys = {name: coerce(name, columns[name], self._key_types[name]) for name in self._key_types}
+        keys = {name: self._coerced(name, columns[name]) for name in self._key_types}
         found = self._read([self._encode(index, keys, count) for index in range(len(self._keys))], now)
         computed = [self._compute(step, columns, found, count) for step in self.plan.steps]
-        answered = [_answer(output, found, computed, count) for output in self.plan.outputs]
+        if self._direct is not None and not any(view.unknown for view in found):
+            answered = [
+                Answered(name, kind, (view := found[read]).columns[position], view.states, view.times)
+                for name, kind, read, position in self._direct
+            ]
+        else:
+            answered = [_answer(output, found, computed, count) for output in self.plan.outputs]
         return OnlineResponse(keys, self._key_types, answered)
 
+    def _coerced(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
+        """Return a key column as its type has it; plain integers need nothing but to fit, which their bytes tell."""
+        kind = self._key_types[name]
+        return values if kind == Int64 and set(map(type, values)) == _INTS else coerce(name, values, kind)
+
     def _encode(self, index: int, keys: Columns, count: int) -> list[bytes]:
-        return self._keys[index].encode([keys[name] for name in self.plan.groups[index].columns], count)
+        group = self.plan.groups[index]
+        try:
+            return self._keys[index].encode([keys[name] for name in group.columns], count)
+        except struct.error:  # an integer beyond 64 bits: say which
+            for name in group.columns:
+                coerce(name, keys[name], self._key_types[name])
+            raise
 
     def _read(self, keys: Sequence[Sequence[bytes]], now: int) -> list[Found]:
         reads = self.plan.reads

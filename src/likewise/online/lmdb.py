@@ -663,7 +663,7 @@ def _unsealed(entry: bytes, folder: Path) -> tuple[int, bytes]:
 
 def _get(txn: Txn, number: int, keys: Sequence[bytes]) -> list[bytes | None]:
     found = list(map(txn.get, map(_NUMBER.pack(number).__add__, keys)))
-    if None in found:
+    if not all(found):  # no record is empty; "None in found" would compare each of them
         for row, key in enumerate(keys):
             if len(key) > _LONGEST:
                 found[row] = _get_long(txn, number, key)

@@ -323,9 +323,12 @@ class RowReader:
             RecordCorrupt: a record is not what was written for its key; the message names table and key.
             StoreTooNew: a record was written by a newer version of Likewise.
         """
-        if None in records:
-            return self._with_gaps(keys, records)
-        return self._present(keys, records, ())  # type: ignore[arg-type]  # there is no None among them
+        try:
+            return self._present(keys, records, ())  # type: ignore[arg-type]  # None raises, which is cheaper to wait for
+        except TypeError:
+            if None not in records:
+                raise
+        return self._with_gaps(keys, records)
 
     def _with_gaps(self, keys: Sequence[bytes], records: Sequence[bytes | None]) -> Decoded:
         absent = [row for row, record in enumerate(records) if record is None]
