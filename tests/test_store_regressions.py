@@ -229,3 +229,15 @@ def test_a_pushed_number_beyond_the_files_type_is_refused(store: FeatureStore, f
     store.apply([FeatureView("v", PushSource("p", rows), [Field("x", Float64)], [Entity(name="k")])])
     with pytest.raises(errors.RequestError, match="does not fit the source's float"):
         store.push("p", pd.DataFrame({"k": [1], "t": [day(2)], "x": [1e300]}), to=PushMode.OFFLINE)
+
+
+def test_times_in_json_lines_may_have_fractions_of_a_second(store: FeatureStore, folder: Path) -> None:
+    """What pandas writes as ISO text is a time."""
+    times = [day(1), day(2) + timedelta(milliseconds=500)]
+    pd.DataFrame({"k": [1, 1], "t": times, "x": [1, 2]}).to_json(
+        folder / "x.jsonl", orient="records", lines=True, date_format="iso"
+    )
+    rows = FileSource(path="x.jsonl", timestamp_field="t")
+    store.apply([FeatureView("v", rows, [Field("x", Int64)], [Entity("k", value_type=Int64)])])
+    spine = pd.DataFrame({"k": [1, 1], "event_timestamp": [day(2), day(3)]})
+    assert store.get_historical_features(spine, ["v:x"]).to_arrow()["x"].to_pylist() == [1, 2]

@@ -229,6 +229,8 @@ class _Resolver:
     def _check_time(self, source: FileSource, schema: pa.Schema, column: str) -> None:
         if column not in schema.names:
             self.wrong(source, f"{source.path!r} has no column {column!r}", near_misses(column, schema.names))
+        elif source.file_format == "jsonl" and _is_text(schema.field(column).type):
+            return  # JSON has no times: they are ISO text, which the reader takes, or names the row that is none
         elif not _is_time(schema.field(column).type):
             what = f"column {column!r} of {source.path!r} holds {schema.field(column).type}, not times"
             self.wrong(source, what, "store it as a timestamp")
@@ -360,6 +362,12 @@ def _over(push: PushSource, sources: Mapping[str, Any]) -> PushSource:
     other.batch_source = batch
     other.timestamp_field = push.timestamp_field or batch.timestamp_field
     return other
+
+
+def _is_text(data_type: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(data_type) or pa.types.is_large_string(data_type))
 
 
 def _is_time(data_type: pa.DataType) -> bool:
