@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 
-NAMES = ("startup", "sdk", "online", "training", "versus_feast")
+NAMES = ("startup", "sdk", "online", "push", "redis", "serve", "training", "windows", "versus_feast")
 
 
 def main() -> None:

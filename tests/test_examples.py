@@ -63,6 +63,18 @@ def test_refunds(examples):
     ]
 
 
+def test_customers(examples):
+    """Windows are what one computes by hand: in training, back-filled, pushed in any order and twice, and emptied."""
+    assert run(examples, "customers/run.py").splitlines() == [
+        "training set: 100 moments, 500 values as by hand",
+        "before the back-fill: NOT_FOUND",
+        "back-filled: 100 values as by hand",
+        "pushed in any order, twice: 60 of 60 payments in the last hour",
+        "in the last twelve buckets: 55",
+        "an hour later: 0, and nobody pushed anything",
+    ]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="steps.sh is for a POSIX shell")
 def test_library(examples):
     """Feast's commands, typed in a shell, build a repo of several modules and serve from it."""

@@ -9,14 +9,20 @@ A block that cannot run yet is in WAITING with the reason, and a check that this
 """
 
 import contextlib
+import http.client
 import importlib.metadata
 import io
+import json
+import math
 import os
 import re
 import runpy
+import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,12 +35,14 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import uvicorn
 from sklearn.linear_model import LogisticRegression
 
 from likewise import backends
 from likewise.config import parse_config
-from likewise.core.errors import LikewiseError, NotSupported, SourceDrift
+from likewise.core.errors import LikewiseError, SourceDrift
 from likewise.define.feast import feast_alias
+from likewise.testing.redis_process import RedisProcess, free_port
 
 SEEDS = Path(__file__).parents[2] / "shared" / "seeds"
 pytestmark = [
@@ -100,10 +108,10 @@ class Waiting:
     """Tells whether that is still so; when it is not, the block has to run and leaves the list."""
 
 
-def needs_store(block: Block) -> bool:
-    """Tell whether a configuration names an online store that cannot be opened."""
+def needs_engine(block: Block) -> bool:
+    """Tell whether a configuration names an offline store that cannot be opened."""
     try:
-        backends.open_online_store(parse_config(block.text).online_store, os.devnull).close()
+        backends.open_engine(parse_config(block.text).offline_store, os.devnull).close()
     except (LikewiseError, ImportError):
         return True
     return False
@@ -113,16 +121,6 @@ def needs_module(name: str) -> Callable[[Block], bool]:
     """Return what tells whether a block imports a library that Likewise neither needs nor offers."""
     wanted = importlib.metadata.requires("likewise") or []
     return lambda block: name in block.text and not any(re.match(rf"{name}\b", one) for one in wanted)
-
-
-def needs_command(verb: str) -> Callable[[Block], bool]:
-    """Return what tells whether the command line lacks a verb."""
-
-    def check(block: Block) -> bool:
-        done = subprocess.run([sys.executable, "-m", "likewise", verb, "--help"], capture_output=True, check=False)
-        return f"feast {verb}" in block.text and done.returncode != 0
-
-    return check
 
 
 def is_no_python(block: Block) -> bool:
@@ -140,16 +138,11 @@ def installs_feast(block: Block) -> bool:
 
 
 INSTALL = Waiting("installs Feast, in whose place Likewise runs", installs_feast)
-REDIS = Waiting("Redis as online store comes with a later issue; the test runs the text on SQLite", needs_store)
 
 WAITING: dict[tuple[int, int], Waiting] = {
     (0, 1): INSTALL,
-    (0, 2): REDIS,
-    (0, 8): Waiting("the HTTP server comes with a later issue", needs_command("serve")),
-    (0, 10): Waiting("a FastAPI server of the reader's own; needs FastAPI", needs_module("fastapi")),
     (1, 0): INSTALL,
-    (2, 8): Waiting("PostgreSQL as registry, Redis, and a warehouse come with later issues", needs_store),
-    (3, 1): REDIS,
+    (2, 8): Waiting("PostgreSQL as registry and a warehouse come with later issues", needs_engine),
     (3, 3): Waiting("a consumer of Kafka that writes to Redis, without Feast", needs_module("kafka")),
     (3, 6): Waiting("checks data with Great Expectations, without Feast", needs_module("great_expectations")),
     (4, 0): Waiting("shows Python and SQL side by side; it is no program", is_no_python),
@@ -166,7 +159,7 @@ def test_a_block_that_waits_cannot_run_yet(key):
 
 def test_the_list_only_shrinks():
     """No more blocks wait than did when the list was made; lower the number with the list."""
-    assert len(WAITING) <= 11
+    assert len(WAITING) <= 9
 
 
 # The reader
@@ -345,13 +338,16 @@ def expect_online(answer: dict[str, list[Any]], rows: pd.DataFrame, key: str, fe
             assert answer[feature][position] == pytest.approx(row[feature], rel=1e-6), f"{feature} of {value}"
 
 
-def on_sqlite(block: Block) -> str:
-    """Return a configuration as printed, but with SQLite in the place of an online store that waits."""
-    text, count = re.subn(
-        r"online_store:\n(?:  .*\n)+", "online_store:\n  type: sqlite\n  path: data/online_store.db\n", block.text
-    )
-    assert count == 1
-    return text
+@pytest.fixture(name="server")
+def _server(tmp_path_factory) -> Iterator[RedisProcess]:
+    """Start the Redis that a text takes for granted; on a port of its own, for 6379 may be somebody's."""
+    with RedisProcess(tmp_path_factory.mktemp("redis"), port=free_port()) as server:
+        yield server
+
+
+def on_redis(file: Path, server: RedisProcess) -> None:
+    """Put the port of a test's own server into a configuration that is otherwise as printed."""
+    file.write_text(file.read_text().replace("localhost:6379", server.address))
 
 
 # Text 0: churn
@@ -404,13 +400,13 @@ def churn_model(path: Path) -> LogisticRegression:
 CHURN = ["total_purchases", "avg_purchase_amount", "days_since_last_purchase", "tenure_months"]
 
 
-def test_text_0_churn(tmp_path):
+def test_text_0_churn(tmp_path, server):
     """Views, an on-demand view and a window; a training set, online reads, a model on top, a pipeline that feeds it."""
     reader = Reader(0, tmp_path)
     reader.cell(0)
     repo = tmp_path / "feature_repo"
     users, transactions = churn_data(repo)
-    (repo / "feature_store.yaml").write_text(on_sqlite(reader.blocks[2]))
+    on_redis(reader.write(2, "feature_repo/feature_store.yaml"), server)
     # As cells they build on one another; as files the second one uses what the first one defines.
     for index, name in ((3, "user_features"), (4, "transaction_features")):
         reader.cell(index)
@@ -431,11 +427,9 @@ def test_text_0_churn(tmp_path):
     assert [one.feature for one in windowed.windows()] == [field.name for field in windowed.schema]
     train_churn(reader, users, transactions)
     serve_churn(reader, users)
+    call_churn(reader, users)
     feed_churn(reader, repo)
-
-    reader.cell(12)
-    with pytest.raises(NotSupported, match="transaction_streaming_features"), reader.at_work():
-        reader.names["process_streaming_event"]({"user_id": 1001, "amount": 12.5})  # windows come with a later issue
+    stream_churn(reader, repo, transactions)
     reader.finish()
 
 
@@ -452,14 +446,19 @@ def train_churn(reader: Reader, users: pd.DataFrame, transactions: pd.DataFrame)
 
 
 def serve_churn(reader: Reader, users: pd.DataFrame) -> None:
-    """Materialize and read online, directly and from a class around a model."""
+    """Materialize and read online, directly, over HTTP, and from a class around a model."""
     reader.cell(7, datetime=datetime)
     answer = reader.names["feature_vector"]
     assert answer["user_id"] == [1001, 1002]
     assert answer["total_purchases"] == [45, 23]
     assert answer["avg_purchase_amount"] == pytest.approx([67.5, 89.2], rel=1e-6)
     expect_online(answer, users, "user_id", CHURN[:3], "event_timestamp")
-    assert [text for text in reader.warnings if "does not compute windows" in text]
+
+    start, call = re.split(r"\n(?=\n# API call)", reader.blocks[8].text, maxsplit=1)
+    body = json.loads(in_background(reader, 8, start, call, "feature_repo", 6566))
+    assert body["metadata"]["feature_names"] == ["user_id", "total_purchases", "avg_purchase_amount"]
+    assert [result["values"] for result in body["results"][:2]] == [[1001, 1002], [45, 23]]
+    assert body["results"][2]["values"] == pytest.approx([67.5, 89.2], rel=1e-6)
 
     model = churn_model(reader.folder / "models" / "churn_model.pkl")
     reader.cell(9)
@@ -470,6 +469,78 @@ def serve_churn(reader: Reader, users: pd.DataFrame) -> None:
     assert list(result["features_used"].values()) == pytest.approx(vector, rel=1e-6)
     assert result["probability"] == pytest.approx(list(model.predict_proba([vector])[0]), rel=1e-4)
     assert result["prediction"] == int(model.predict([vector])[0])
+
+
+def in_background(reader: Reader, index: int, start: str, call: str, folder: str, port: int) -> str:
+    """Run a block of two commands, the first of them a server in another shell; return what the second prints.
+
+    Args:
+        reader: who reads.
+        index: the block.
+        start: its first part, which starts the server.
+        call: its second part.
+        folder: where the server is started, below the reader's.
+        port: where it will answer.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", port))  # else somebody else would answer
+    reader.done.append(index)
+    command = [sys.executable, "-m", "likewise", "run", "bash", "-c", f"exec {start.splitlines()[-1]}"]
+    with subprocess.Popen(
+        command, cwd=reader.folder / folder, stdout=subprocess.PIPE, start_new_session=True
+    ) as server:
+        try:
+            assert server.stdout is not None
+            assert b"Serving project" in server.stdout.readline()
+            return reader.type(f"{call.strip()} --silent --fail-with-body --max-time 30")
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(30)
+
+
+def call_churn(reader: Reader, users: pd.DataFrame) -> None:
+    """Run the text's own FastAPI program as printed, with a model of its three features, and ask it over HTTP."""
+    rng = np.random.default_rng(0)
+    inputs = rng.uniform(0, 50, (200, 3))
+    model = LogisticRegression(max_iter=1000).fit(inputs, inputs[:, 0] > 25)
+    joblib.dump(model, reader.folder / "models" / "churn_model.pkl")
+    reader.cell(10)
+    names = ["total_purchases", "avg_purchase_amount", "tenure_months"]
+    latest = as_of(users, "user_id", 1001, datetime.now(UTC), None, "event_timestamp")
+    assert latest is not None
+    vector = [float(latest[name]) for name in names]
+    with serving(reader.names["app"]) as ask:
+        assert ask("GET", "/health", None) == (200, {"status": "healthy"})
+        assert ask("POST", "/predict", {"user_id": "many"})[0] == 422
+        status, told = ask("POST", "/predict", {"user_id": 1001})
+    assert status == 200, told
+    assert list(told["features"]) == names
+    assert list(told["features"].values()) == pytest.approx(vector, rel=1e-6)
+    assert told["prediction"] == int(model.predict([vector])[0])
+    assert told["probability"] == pytest.approx(list(model.predict_proba([vector])[0]), rel=1e-4)
+
+
+@contextlib.contextmanager
+def serving(app: Any) -> Iterator[Callable[[str, str, object], tuple[int, Any]]]:
+    """Serve a program's app on a free port of this machine; yields what asks it, and returns status and JSON."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+
+        def ask(method: str, path: str, body: object) -> tuple[int, Any]:
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+                text = None if body is None else json.dumps(body)
+                connection.request(method, path, text, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                return answer.status, json.loads(answer.read())
+
+        try:
+            yield ask
+        finally:
+            server.should_exit = True
+            thread.join(30)
 
 
 def feed_churn(reader: Reader, repo: Path) -> None:
@@ -509,6 +580,67 @@ def feed_churn(reader: Reader, repo: Path) -> None:
         )
     assert answer["total_purchases"] == list(totals["count"])
     assert answer["avg_purchase_amount"] == pytest.approx(list(totals["mean"]), rel=1e-6)
+
+
+HOURLY = ["transaction_count_1h", "total_amount_1h"]
+
+
+def stream_churn(reader: Reader, repo: Path, transactions: pd.DataFrame) -> None:
+    """Push events as the text does, and read its windows online and in training, over events and history alike."""
+    reader.cell(12)
+    with reader.at_work():
+        for amount in (12.5, 3.0, 7.25):
+            reader.names["process_streaming_event"]({"user_id": 1001, "amount": amount})
+    now = pd.Timestamp.now(UTC).floor("us")
+    rng = np.random.default_rng(4)
+    minutes = [0, 0, 12, 35, 59, 61, 80, 100, 119]  # ties, and both sides of an hour
+    events = pd.DataFrame(
+        {
+            "user_id": rng.integers(1002, 1005, len(minutes)),
+            "transaction_amount": rng.uniform(1, 200, len(minutes)).round(2),
+            "transaction_timestamp": [now - timedelta(minutes=one) for one in minutes],
+        }
+    )
+    users = list(range(1001, 1006))
+    with reader.at_work():
+        store = reader.names["store"]
+        store.push(push_source_name="transaction_push_source", df=events)
+        references = [f"transaction_streaming_features:{name}" for name in HOURLY]
+        asked = [now + timedelta(minutes=one) for one in (0, 1, 25, 59, 61)]
+        online = [store.get_online_features(references, {"user_id": users}, as_of=at).to_dict() for at in asked]
+    for at, answer in zip(asked, online, strict=True):
+        expected = list(hourly(events, users[1:], at))
+        assert list(zip(answer[HOURLY[0]][1:], answer[HOURLY[1]][1:], strict=True)) == expected, f"at {at}"
+    assert [answer["transaction_count_1h"][0] for answer in (online[0], online[-1])] == [3, 0], (
+        "an hour later it is empty"
+    )
+    assert [answer["total_amount_1h"][0] for answer in (online[0], online[-1])] == [22.75, None]
+
+    # The same events come to rest in the batch source: training says what online said, and what happened in January.
+    history = pd.concat([transactions, events.assign(transaction_count_7d=0, avg_transaction_7d=0.0)])
+    history.to_parquet(repo / "data" / "transactions.parquet", index=False)
+    january = transactions["transaction_timestamp"].head(8) + timedelta(minutes=40)
+    spine = pd.DataFrame({"event_timestamp": [*asked, *january]}).merge(
+        pd.DataFrame({"user_id": users[1:]}), how="cross"
+    )
+    with reader.at_work():
+        training = store.get_historical_features(spine, references).to_df()
+        store.materialize_incremental(end_date=now)
+        again = store.get_online_features(references, {"user_id": users}, as_of=now).to_dict()
+    for name, position in (("transaction_count_1h", 0), ("total_amount_1h", 1)):
+        for got, user, at in zip(training[name], spine["user_id"], spine["event_timestamp"], strict=True):
+            [value] = list(hourly(history, [user], at))
+            assert (None if pd.isna(got) else got) == value[position], f"{name} of {user} at {at}"
+        # Up to the end of a materialization the files are the truth: what is in them counts once, what is not, no more.
+        assert again[name] == [(0, None)[position], *online[0][name][1:]], f"{name} from the files"
+
+
+def hourly(events: pd.DataFrame, users: list[int], at: pd.Timestamp) -> Iterator[tuple[int, float | None]]:
+    """Yield how much each user paid in the hour up to a time, and how often, the obvious way."""
+    for user in users:
+        own = events[(events["user_id"] == user) & (events["transaction_timestamp"] <= at)]
+        amounts = own["transaction_amount"][own["transaction_timestamp"] > at - timedelta(hours=1)]
+        yield len(amounts), float(np.float32(math.fsum(amounts))) if len(amounts) else None
 
 
 # Text 1: a notebook about user activity
@@ -715,12 +847,12 @@ class SumModel:
         return [float(sum(row)) for row in inputs]
 
 
-def test_text_3_fraud(tmp_path):
+def test_text_3_fraud(tmp_path, server):
     """The oldest spellings; a batch pipeline that feeds the store; a prediction service; a training set."""
     reader = Reader(3, tmp_path)
     repo = tmp_path / "feature_repo"
     reader.write(0, "feature_repo/feature_definitions.py")
-    (repo / "feature_store.yaml").write_text(on_sqlite(reader.blocks[1]))
+    on_redis(reader.write(1, "feature_repo/feature_store.yaml"), server)
     payments = fraud_data(tmp_path)
     (repo / "data").symlink_to(tmp_path / "data")  # the text says data/ for the pipeline's folder and for the repo's
 

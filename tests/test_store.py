@@ -433,24 +433,26 @@ def test_a_rollback_and_a_teardown_have_an_author(store: FeatureStore) -> None:
     assert {info.author for info in store.history()} == {store.history()[0].author}
 
 
-def test_windows_are_declared_listed_and_refused_by_name(store: FeatureStore) -> None:
-    """Nothing pretends to compute what this version does not."""
-    hour = Aggregation("a", "sum", timedelta(hours=1))
+def test_a_windowed_view_is_trained_back_filled_pushed_and_read(store: FeatureStore) -> None:
+    """One definition gives its values on every path; until it is back-filled, online reads find none (S5, S7)."""
+    total = Aggregation("a", "sum", timedelta(days=6))
     window = StreamFeatureView(
-        "hourly", PushSource("events", USERS), [Field("total", Int64)], [USER], aggregations=[hour]
+        "recent", PushSource("events", USERS), [Field("total", Int64)], [USER], aggregations=[total]
     )
     store.apply([window])
-    assert [view.name for view in store.list_stream_feature_views()] == ["hourly"]
-    for act in (
-        lambda: store.get_historical_features(spine(), ["hourly:total"]),
-        lambda: store.get_online_features(["hourly:total"], [{"user_id": 1}]),
-        lambda: store.materialize(day(1), day(2), feature_views=["hourly"]),
-        lambda: store.push("events", pd.DataFrame({"user_id": [1], "event_timestamp": [day(1)], "a": [1]})),
-    ):
-        with pytest.raises(errors.NotSupported, match=r"'hourly' aggregates over time windows \('total'\)"):
-            act()
-    with pytest.warns(UserWarning, match="not materialized, as this version does not compute windows"):
-        assert {done.view for done in store.materialize(day(1), day(2))} == {"users", "places"}
+    assert [view.name for view in store.list_stream_feature_views()] == ["recent"]
+    trained = store.get_historical_features(spine(), ["recent:total"]).to_arrow()
+    assert trained["total"].to_pylist() == [10, 21, 11, 20, None]
+
+    def online() -> tuple[list[Any], list[str]]:
+        answer = store.get_online_features(["recent:total"], {"user_id": [1, 2, 9]})
+        return answer.to_dict()["total"], [status.name for status in answer.statuses()["total"]]
+
+    assert online() == ([None, None, None], ["NOT_FOUND"] * 3)
+    store.materialize(day(1), day(10), feature_views=["recent"])
+    assert online() == ([11, None, None], ["PRESENT", "NULL_VALUE", "NULL_VALUE"])  # (March 4, March 10]
+    store.push("events", pd.DataFrame({"user_id": [1, 9], "event_timestamp": [day(9), day(10)], "a": [5, 6]}))
+    assert online() == ([16, None, 6], ["PRESENT", "NULL_VALUE", "PRESENT"])
 
 
 Act = Callable[[FeatureStore], object]

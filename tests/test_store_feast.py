@@ -21,6 +21,7 @@ from likewise import (
     FixedClock,
     OnDemandFeatureView,
     PushSource,
+    RepoConfig,
     ValueType,
     on_demand_feature_view,
 )
@@ -214,3 +215,13 @@ def test_what_is_no_time_is_named(store: FeatureStore, what: str) -> None:
     """With the argument it was given as."""
     with pytest.raises(errors.InvalidTime, match=f"^{what} 'foo' is not a time"):
         store.get_historical_features(None, ["users:a"], **{what: "foo"})
+
+
+def test_a_method_of_feast_that_is_not_there_yet_says_so(tmp_path):
+    """It is an AttributeError, so programs can ask for it, and it says what comes later or which name was meant."""
+    store = FeatureStore(tmp_path, config=RepoConfig(project="p"))
+    with pytest.raises(AttributeError, match=r"has no 'serve': servers come in a later version"):
+        store.serve()
+    with pytest.raises(AttributeError, match=r"did you mean 'get_online_features'"):
+        store.get_online_feature()
+    assert not hasattr(store, "list_permissions")

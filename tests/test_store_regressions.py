@@ -167,6 +167,7 @@ def test_after_a_change_a_narrow_run_does_not_hide_the_rest(store: FeatureStore,
     assert store.get_online_features(["v:y"], {"k": [1, 2, 3]}).to_dict()["y"] == [4, 5, 6]
 
 
+@pytest.mark.filterwarnings("ignore:view 'v' has rows with event times up to 5 days ahead:UserWarning")
 def test_a_deleted_key_with_a_row_of_the_future_is_deleted(store: FeatureStore) -> None:
     """Its time comes, and it stays deleted."""
     store.apply([pushed("v", Field("x", Int64), "k", Int64)])
@@ -241,3 +242,29 @@ def test_times_in_json_lines_may_have_fractions_of_a_second(store: FeatureStore,
     store.apply([FeatureView("v", rows, [Field("x", Int64)], [Entity("k", value_type=Int64)])])
     spine = pd.DataFrame({"k": [1, 1], "event_timestamp": [day(2), day(3)]})
     assert store.get_historical_features(spine, ["v:x"]).to_arrow()["x"].to_pylist() == [1, 2]
+
+
+def test_a_column_that_is_gone_stops_a_materialization_before_any_view_is_written(
+    store: FeatureStore, folder: Path
+) -> None:
+    """The file, the column and both cures are named; what does not need the column goes on (T23)."""
+    user = Entity("user", value_type=ValueType.INT64)
+    times = [day(1), day(2)]
+    first = FeatureView("a_first", source(folder, "one", user=[1, 1], t=times, x=[1, 2]), entities=[user])
+    rows = source(folder, "two", user=[1, 1], t=times, y=[3, 4], segment=["gold", "gold"])
+    second = FeatureView("b_second", rows, entities=[user])
+    store.apply([first, second])
+    store.materialize(day(1), day(1))
+    source(folder, "two", user=[1, 1], t=times, y=[3, 4])
+
+    with pytest.raises(errors.SourceDrift) as caught:
+        store.materialize(day(1), day(3))
+    for said in (str(folder / "two.parquet"), "'segment'", "'b_second'", "Write the column again, or remove it"):
+        assert said in str(caught.value)
+    read = ["a_first:x", "b_second:segment"]
+    assert store.get_online_features(read, {"user": [1]}).to_dict() == {"user": [1], "x": [1], "segment": ["gold"]}
+
+    spine = pd.DataFrame({"user": [1], "event_timestamp": [day(3)]})
+    assert store.get_historical_features(spine, ["b_second:y"]).to_df()["y"].tolist() == [4]
+    with pytest.raises(errors.SourceDrift, match="'segment'"):
+        store.get_historical_features(spine, ["b_second:segment"]).to_df()

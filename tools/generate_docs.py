@@ -24,7 +24,7 @@ from likewise.config import BLOCKS, FILE_NAME, RepoConfig
 DOCS = Path(__file__).parents[1] / "docs"
 MADE = "<!-- Made by tools/generate_docs.py: change the code, then run `make docs`. -->"
 ENVIRONMENT: Mapping[str, str] = {
-    "LIKEWISE_FS_YAML_FILE_PATH": "as `-f`; `FEAST_FS_YAML_FILE_PATH` means the same",
+    "LIKEWISE_FS_YAML_FILE_PATH": "as `-f`, in Python programs too; `FEAST_FS_YAML_FILE_PATH` means the same",
     "LIKEWISE_NOW": "the current time, such as `2024-06-01T00:00:00Z`; for tests, audits and documents",
     "NO_COLOR": "when it is set, output has no colours on a terminal either",
 }
@@ -32,6 +32,13 @@ ENVIRONMENT: Mapping[str, str] = {
 INTRODUCTION = f"""
 `{FILE_NAME}` lies at the root of a repo. Its keys are Feast's; only `project` has to be given. `likewise init` writes
 one with a hint for editors, which then complete and check the keys. `likewise configuration` prints what counts.
+
+The same definitions run with another configuration: `likewise -f prod.yaml apply`, in Python
+`FeatureStore(fs_yaml_file="prod.yaml")`, or for both the environment variable `LIKEWISE_FS_YAML_FILE_PATH`. There is
+one rule. The file is only read; a relative one is looked for in the working folder. The repo, where definitions lie and
+where relative paths in the file start, is the one given with `-c` or `repo_path`; without them, that of the working
+folder (itself, one above it, or the only one right below); and where no repo is, the folder of a file that is called
+`{FILE_NAME}`, else the working folder.
 
 `${{NAME}}` in a value is that environment variable, `${{NAME:-text}}` the variable or the text. Keep passwords there,
 not in the file.

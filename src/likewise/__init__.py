@@ -24,10 +24,12 @@ _HOMES = {
     "FeatureView": "define.view",
     "Field": "define.field",
     "FieldStatus": "online.response",
+    "FileLoggingDestination": "define.feature_logging",
     "FileSource": "define.source",
     "FixedClock": "core.time",
     "JsonLinesFormat": "define.source",
     "LikewiseError": "core.errors",
+    "LoggingConfig": "define.feature_logging",
     "OnDemandFeatureView": "define.transform",
     "OnlineResponse": "online.response",
     "ParquetFormat": "define.source",
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
     from likewise.core.types import ValueType as ValueType
     from likewise.define.aggregation import Aggregation as Aggregation
     from likewise.define.entity import Entity as Entity
+    from likewise.define.feature_logging import FileLoggingDestination as FileLoggingDestination
+    from likewise.define.feature_logging import LoggingConfig as LoggingConfig
     from likewise.define.field import Feature as Feature
     from likewise.define.field import Field as Field
     from likewise.define.project import Project as Project

@@ -83,6 +83,7 @@ ONLINE: Mapping[str, Backend] = {
     "lmdb": Backend("likewise.online.lmdb", "open_store"),
     "sqlite": Backend("likewise.online.sqlite", "open_store"),
     "memory": Backend("likewise.online.memory", "open_store"),
+    "redis": Backend("likewise.online.redis", "open_store", "redis"),
 }
 """Online stores by type name."""
 REGISTRIES: Mapping[str, Backend] = {
@@ -91,7 +92,6 @@ REGISTRIES: Mapping[str, Backend] = {
 }
 """Registries by type name."""
 LATER = (
-    "redis",
     "dynamodb",
     "postgres",
     "mysql",

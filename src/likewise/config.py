@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -16,18 +16,19 @@ from msgspec import Meta, Struct
 
 from likewise.core.errors import ConfigError, RepoNotFound
 from likewise.core.names import near_misses
+from likewise.core.yaml_text import YamlFault, YamlLines, read_yaml
 
 FILE_NAME = "feature_store.yaml"
 """The name of the configuration file, at the root of a repo."""
-_LARGEST = 1 << 20
-_MOST_NODES = 20_000
+FILE_VARIABLES = ("LIKEWISE_FS_YAML_FILE_PATH", "FEAST_FS_YAML_FILE_PATH")
+"""The environment variables that name another configuration file; the first that is set counts."""
 
 
 class RegistryConfig(Struct, frozen=True, kw_only=True):
     """Where definitions and their history are kept."""
 
     registry_type: Annotated[str, Meta(description="`file` (one SQLite file) or `memory`.")] = "file"
-    path: Annotated[str, Meta(description="The file, relative to the repo.")] = "data/registry.db"
+    path: Annotated[str, Meta(min_length=1, description="The file, relative to the repo.")] = "data/registry.db"
     cache_ttl_seconds: Annotated[
         float,
         Meta(
@@ -43,7 +44,7 @@ class RegistryConfig(Struct, frozen=True, kw_only=True):
 class OnlineStoreConfig(Struct, frozen=True, kw_only=True):
     """Where the latest values are kept for serving."""
 
-    type: Annotated[str, Meta(description="`lmdb`, `sqlite` or `memory`.")] = "lmdb"
+    type: Annotated[str, Meta(description="`lmdb`, `sqlite`, `memory` or `redis`.")] = "lmdb"
     path: Annotated[
         str, Meta(description="The folder (lmdb) or file (sqlite), relative to the repo; empty: a default.")
     ] = ""
@@ -58,8 +59,40 @@ class OnlineStoreConfig(Struct, frozen=True, kw_only=True):
         Meta(description="Whether each write waits for the disk; if not, a power cut may lose the last writes, whole."),
     ] = False
     verify_reads: Annotated[
-        bool, Meta(description="Whether each online read checks the check sums of its records, a fifth slower.")
+        bool, Meta(description="Whether each online read checks the check sums of its records, a quarter slower.")
     ] = False
+    connection_string: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="redis: `host:port`, or a socket's path, then options: `db`, `username`, `password`, `ssl`, "
+            "`ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_check_hostname`, `ssl_cert_reqs`, `client_name`, "
+            "`sentinel_username`, `sentinel_password`, as in `cache:6379,db=0,ssl=true`.",
+        ),
+    ] = "localhost:6379"
+    redis_type: Annotated[
+        str, Meta(description="redis: `redis`, `redis_cluster` or `redis_sentinel`; the latter two take several hosts.")
+    ] = "redis"
+    sentinel_master: Annotated[str, Meta(description="redis: what the sentinels call the server.")] = "mymaster"
+    password: Annotated[
+        str,
+        Meta(
+            description="redis: `env:NAME`, `file:PATH` or the password itself; empty: what the connection string has."
+        ),
+    ] = ""
+    key_ttl_seconds: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="redis: for how long a record is kept after it was last written, in seconds; empty: forever."),
+    ] = None
+    timeout_seconds: Annotated[
+        float,
+        Meta(gt=0, description="redis: how long a read may take, connecting included; 10 µs more for each key."),
+    ] = 1.0
+    write_timeout_seconds: Annotated[
+        float, Meta(gt=0, description="redis: how long a step of a write or scan may take (up to 16,000 keys).")
+    ] = 10.0
+    full_scan_for_deletion: Annotated[bool, Meta(description="Accepted and not used.")] = True
+    skip_dedup: Annotated[bool, Meta(description="Accepted and not used.")] = False
     options: Annotated[
         dict[str, Any], Meta(description="The keys of a store of somebody else's, which are that store's own affair.")
     ] = {}
@@ -98,14 +131,23 @@ class MaterializationConfig(Struct, frozen=True, kw_only=True):
 
 
 class RepoConfig(Struct, frozen=True, kw_only=True):
-    """The whole of ``feature_store.yaml``.
+    """The whole of ``feature_store.yaml``; a block may be given as its record, or as it stands in the file.
 
     Example:
         >>> RepoConfig(project="payments").online_store.type
         'lmdb'
+        >>> RepoConfig(project="payments", registry="reg.db", online_store={"type": "sqlite"}).registry.path
+        'reg.db'
     """
 
-    project: Annotated[str, Meta(description="The name under which the repo's definitions live.")]
+    project: Annotated[
+        str,
+        Meta(
+            pattern=r"^\w+([-.]\w+)*$",
+            max_length=255,
+            description="The name under which the repo's definitions live: letters, digits, `_`, and inner `-` or `.`.",
+        ),
+    ]
     project_description: Annotated[str, Meta(description="What the project is, for people.")] = ""
     provider: Annotated[str, Meta(description="Accepted as Feast has it; `local`.")] = "local"
     registry: Annotated[RegistryConfig, Meta(description="Where definitions are kept: a path, or the keys below.")] = (
@@ -125,13 +167,27 @@ class RepoConfig(Struct, frozen=True, kw_only=True):
     ] = 3
     coerce_tz_aware: Annotated[bool, Meta(description="Accepted; times are always UTC.")] = True
     batch_engine: Annotated[Any, Meta(description="Accepted and not used; DuckDB computes.")] = None
-    feature_server: Annotated[Any, Meta(description="Accepted; the server comes in a later version.")] = None
-    auth: Annotated[Any, Meta(description="Accepted as `no_auth`; other kinds come with the server.")] = None
+    feature_server: Annotated[Any, Meta(description="Accepted; `likewise serve` takes options instead.")] = None
+    auth: Annotated[Any, Meta(description="Accepted as `no_auth`; other kinds come in a later version.")] = None
     flags: Annotated[Any, Meta(description="Accepted and not used.")] = None
     openlineage: Annotated[Any, Meta(description="Accepted and not used.")] = None
     mlflow: Annotated[Any, Meta(description="Accepted and not used.")] = None
     data_quality_monitoring: Annotated[Any, Meta(description="Accepted and not used.")] = None
     embedding_model: Annotated[Any, Meta(description="Accepted and not used.")] = None
+
+    def __post_init__(self) -> None:
+        """Make records of blocks that are given as they stand in the file.
+
+        Raises:
+            ConfigError: one says something that cannot be.
+        """
+        given: Mapping[str, object] = msgspec.structs.asdict(self)
+        for key, (record, short) in BLOCKS.items():
+            if not isinstance(given[key], record):
+                try:
+                    msgspec.structs.force_setattr(self, key, _block(given[key], key, record, short))
+                except _Fault as fault:
+                    raise ConfigError(f"RepoConfig: {fault.what}", cure=fault.cure) from fault
 
 
 BLOCKS: Mapping[str, tuple[type[Struct], str]] = {
@@ -178,60 +234,68 @@ def parse_config(text: str, where: str = FILE_NAME) -> RepoConfig:
         >>> parse_config("project: payments\\nregistry: reg.db").registry.path
         'reg.db'
     """
-    if len(text) > _LARGEST:
-        raise ConfigError(f"{where} is larger than 1 MiB", cure="is it the right file?")
     data = _yaml(text, where)
     if not isinstance(data, dict):
         raise ConfigError(f"{where} holds no keys", cure="write at least 'project: name'")
-    data = _Expander(where).expand(data)
+    try:
+        return _read(data)
+    except _Fault as fault:
+        line = _line_of(text, fault.keys)
+        raise ConfigError(f"{where}{line}: {fault.what}", cure=fault.cure) from fault
+
+
+class _Fault(Exception):
+    """Something that cannot be, and the keys that lead to it."""
+
+    def __init__(self, keys: Sequence[str], what: str, cure: str) -> None:
+        super().__init__(what)
+        self.keys = tuple(keys)
+        self.what = what
+        self.cure = cure
+
+
+def _read(given: dict[Any, Any]) -> RepoConfig:
+    data = _Expander().expand(given)
     for key, (record, short) in BLOCKS.items():
         if key in data:
-            data[key] = _block(data[key], key, record, short, where)
-    return _convert(data, RepoConfig, "", where)
+            data[key] = _block(data[key], key, record, short)
+    return _convert(data, RepoConfig)
 
 
 def _yaml(text: str, where: str) -> Any:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Plain data only, and no key twice."""
-
-    def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-        keys = [loader.construct_object(key) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        for key in keys:
-            if keys.count(key) > 1:
-                line = node.start_mark.line + 1
-                raise ConfigError(
-                    f"{where}: the key {key!r} stands twice in the block at line {line}", cure="remove one"
-                )
-        loader.flatten_mapping(node)
-        return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
-
-    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
     try:
-        return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, RecursionError, TypeError) as error:
-        raise ConfigError(f"{where} is not valid YAML: {error}", cure="mend the line it names") from error
+        return read_yaml(text)
+    except YamlFault as fault:
+        line = f":{fault.line}" if fault.line else ""
+        raise ConfigError(f"{where}{line} {fault.what}", cure=fault.cure) from fault
+
+
+def _line_of(text: str, keys: Sequence[str]) -> str:
+    """Return where a key stands in a file, as ``:3``; empty when it is not there."""
+    line = YamlLines(text).of(keys)
+    return f":{line}" if line else ""
 
 
 class _Expander:
-    """Replaces environment variables in values, bounded in size."""
+    """Replaces environment variables in values."""
 
     _REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}|\$(\w+)")
 
-    def __init__(self, where: str) -> None:
-        self.where = where
-        self.nodes = 0
+    def __init__(self) -> None:
+        self._keys: list[str] = []
 
     def expand(self, value: Any) -> Any:
-        self.nodes += 1
-        if self.nodes > _MOST_NODES:
-            raise ConfigError(f"{self.where} holds more than {_MOST_NODES} values", cure="is it the right file?")
         if isinstance(value, dict):
-            return {str(key): self.expand(inner) for key, inner in value.items()}
+            return {str(key): self._expand_at(str(key), inner) for key, inner in value.items()}
         if isinstance(value, list):
             return [self.expand(inner) for inner in value]
         return self._REFERENCE.sub(self._value, value) if isinstance(value, str) else value
+
+    def _expand_at(self, key: str, value: Any) -> Any:
+        self._keys.append(key)
+        found = self.expand(value)
+        self._keys.pop()
+        return found
 
     def _value(self, match: re.Match[str]) -> str:
         braced, default, bare = match.groups()
@@ -242,55 +306,93 @@ class _Expander:
             return match[0]
         if default is not None:
             return default
-        raise ConfigError(
-            f"{self.where} uses ${{{braced}}}, which is not set", cure=f"set it, or write ${{{braced}:-default}}"
-        )
+        what = f"{'.'.join(self._keys)} uses ${{{braced}}}, which is not set"
+        raise _Fault(self._keys, what, f"set it, or write ${{{braced}:-default}}")
 
 
-def _block(value: Any, key: str, record: type[Struct], short: str, where: str) -> Any:
-    if isinstance(value, str) and short:
-        value = {short: value}
+def _block(value: Any, key: str, record: type[Struct], short: str) -> Any:
+    if isinstance(value, str | os.PathLike) and short:
+        value = {short: os.fspath(value)}
     if value is None:
         return record()
+    value = dict(value) if isinstance(value, Mapping) else value
     if not isinstance(value, dict):
-        raise ConfigError(f"{where}: {key} is {value!r}", cure=f"give it keys, such as {short or 'chunk_rows'}")
+        raise _Fault([key], f"{key} is {value!r}", f"give it keys, such as {key}: {{{short or 'chunk_rows'}: …}}")
     scheme = str(value.get("path", "")).partition("://")[0]
     if key == "registry" and scheme in ("s3", "gs", "gcs", "hdfs", "az", "abfss"):
-        raise ConfigError(
-            f"{where}: registry: {value['path']!r} is in an object store ({scheme}), which this version does not read",
-            cure="give the path of a local file",
-        )
+        what = f"registry.path={value['path']!r} is in an object store ({scheme}), which this version does not read"
+        raise _Fault([key, "path"], what, "give the path of a local file")
     if key == "registry" and "://" in str(value.get("path", "")):
         value.setdefault("registry_type", "sql")
     if key == "online_store":
-        return _store_block(value, where)
-    return _convert(value, record, f"{key}.", where)
+        return _store_block(value)
+    return _convert(value, record, key)
 
 
-def _store_block(value: dict[str, Any], where: str) -> OnlineStoreConfig:
+def _store_block(value: dict[str, Any]) -> OnlineStoreConfig:
     """Take the block of a store of another kind as it is: what it may say is that store's own affair."""
-    if value.get("type", "lmdb") in ("lmdb", "sqlite", "memory"):
+    kind = value.get("type", "lmdb")
+    if not isinstance(kind, str):
+        what = f"online_store.type={kind!r} is not text"
+        raise _Fault(["online_store", "type"], what, "give a type, such as lmdb, sqlite or memory")
+    if kind in ("lmdb", "sqlite", "memory", "redis"):
         for feast_only in ("vector_enabled", "text_search_enabled"):
             value.pop(feast_only, None)
-        return _convert(value, OnlineStoreConfig, "online_store.", where)
+        return _convert(value, OnlineStoreConfig, "online_store")
     options = {key: inner for key, inner in value.items() if key != "type"}
-    return OnlineStoreConfig(type=str(value["type"]), options=options)
+    return OnlineStoreConfig(type=kind, options=options)
 
 
 S = TypeVar("S", bound=Struct)
+_PATH = re.compile(r"(?P<said>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTALL)
+_WORDS: Mapping[str, str] = {
+    "`str`": "text",
+    "`int`": "a whole number",
+    "`float`": "a number",
+    "`bool`": "true or false",
+    "`object`": "keys",
+    "`array`": "a list",
+}
 
 
-def _convert(data: dict[str, Any], record: type[S], prefix: str, where: str) -> S:
+def _convert(data: dict[str, Any], record: type[S], block: str = "") -> S:
     known = [field.name for field in msgspec.structs.fields(record)]
+    above = [block] if block else []
     for key in data:
         if key not in known:
-            raise ConfigError(f"{where}: there is no key {prefix + key!r}", cure=near_misses(key, known))
+            raise _Fault([*above, key], f"there is no key {'.'.join([*above, key])!r}", near_misses(key, known))
     try:
         return msgspec.convert(data, record, strict=False, from_attributes=True)
     except msgspec.ValidationError as error:
-        raise ConfigError(
-            f"{where}: {prefix.rstrip('.') or 'a key'}: {error}", cure="see docs/configuration.md"
-        ) from error
+        raise _misfit(str(error), data, above) from error
+
+
+def _misfit(said: str, data: Mapping[str, Any], above: Sequence[str]) -> _Fault:
+    """Put what msgspec says of a value into words: the key, the value, and what it should be."""
+    found = _PATH.fullmatch(said)
+    keys = [step for step in (found["path"] or "").split(".") if step] if found is not None else []
+    if not keys:
+        missing = said.partition("required field `")[2].rstrip("`")
+        return _Fault(above, f"the key {missing!r} is missing", f"write '{missing}: name'")
+    value: Any = data
+    for step in keys:
+        value = value.get(step) if isinstance(value, Mapping) else value
+    name = ".".join([*above, *keys])
+    return _Fault([*above, *keys], f"{name}={value!r} cannot be", f"give {_wanted(found['said'] if found else said)}")
+
+
+def _wanted(said: str) -> str:
+    """Return what msgspec expects, in words: ``Expected `int` >= 1000`` is a whole number of at least 1000."""
+    kind, _, bound = said.removeprefix("Expected ").partition(", got")[0].partition(" ")
+    words = " or ".join(_WORDS.get(one, one) for one in kind.split(" | "))
+    if "matching regex" in bound:
+        return "letters, digits, '_', and inner '-' or '.'"
+    if bound.startswith("of length"):
+        return f"{words} of {bound.removeprefix('of length ').replace('>=', 'at least').replace('<=', 'at most')} signs"
+    for sign, meaning in ((">=", "at least"), ("<=", "at most"), (">", "more than"), ("<", "less than")):
+        if bound.startswith(sign):
+            return f"{words}, {meaning} {bound.removeprefix(sign).strip().removesuffix('.0')}"
+    return words
 
 
 def config_schema() -> dict[str, Any]:
@@ -312,6 +414,60 @@ def config_schema() -> dict[str, Any]:
         part["additionalProperties"] = False
     definitions["OnlineStoreConfig"]["additionalProperties"] = True
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
+
+
+def secret(reference: str, what: str, root: str | os.PathLike[str] = "") -> str:
+    """Return the secret that a reference stands for; what is no reference is the secret itself.
+
+    Args:
+        reference: ``env:NAME``, ``file:PATH`` (its text, without the line's end), or anything else.
+        what: whose secret it is, for messages.
+        root: the folder that a relative path starts from.
+
+    Raises:
+        ConfigError: the variable is not set, or the file cannot be read; the message never holds a secret.
+
+    Example:
+        >>> secret("hunter2", "the password of the online store")
+        'hunter2'
+    """
+    kind, _, name = reference.partition(":")
+    if kind == "env":
+        found = os.environ.get(name)
+        if found is None:
+            raise ConfigError(f"{what} is in the variable {name!r}, which is not set", cure="set it")
+        return found
+    if kind == "file":
+        try:
+            return (Path(root) / name).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            said = f"{what} is in the file {name!r}, which cannot be read: {error}"
+            raise ConfigError(said, cure="check its path and who may read it") from error
+    return reference
+
+
+def place_of(folder: Path | None, file: str | os.PathLike[str] | None) -> tuple[Path, Path]:
+    """Return the repo's folder, where relative paths start from, and the file that configures it.
+
+    Args:
+        folder: the repo's folder, when it is given.
+        file: a file to read instead of the repo's own; None: what the environment names, else the repo's own. Without
+            a folder the repo is that of the working folder; if there is none, it is the file's folder when the file is
+            a ``feature_store.yaml``, else the working folder.
+    """
+    other = file or next(filter(None, map(os.environ.get, FILE_VARIABLES)), None)
+    if other is None:
+        repo = (folder or Path()).resolve()
+        return repo, repo / FILE_NAME
+    path = Path(other).absolute()
+    return (folder.resolve() if folder is not None else _repo_around(path)), path
+
+
+def _repo_around(file: Path) -> Path:
+    try:
+        return find_repo(Path.cwd())
+    except RepoNotFound:
+        return file.resolve().parent if file.name == FILE_NAME else Path.cwd().resolve()
 
 
 def find_repo(start: Path) -> Path:

@@ -11,15 +11,25 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from likewise import backends
-from likewise.config import FILE_NAME, RepoConfig, load_config
-from likewise.core.errors import FeatureViewNotFound, InvalidTime, InvalidType, NotFound, RequestError, StoreError
+from likewise.config import RepoConfig, load_config, place_of
+from likewise.core.errors import (
+    ConfigError,
+    FeatureViewNotFound,
+    InvalidTime,
+    InvalidType,
+    NotFound,
+    RequestError,
+    StoreError,
+)
 from likewise.core.frames import to_pandas, to_table
+from likewise.core.names import near_misses
 from likewise.core.time import Clock, from_micros, process_clock, to_micros
 from likewise.define.definition import Definition
 from likewise.define.entity import Entity
@@ -29,42 +39,68 @@ from likewise.define.source import DataSource, PushMode, push_mode
 from likewise.define.transform import OnDemandFeatureView
 from likewise.define.view import FeatureView
 from likewise.define.windowed import StreamFeatureView
-from likewise.jobs.apply import Applied, commit, commit_partial, roll_back, settle_tables, tear_down
+from likewise.jobs.apply import Applied, commit, commit_partial, live_formers, roll_back, settle_tables, tear_down
 from likewise.jobs.datasets import SavedDataset, SaveRequest, all_saved, find_saved, save
 from likewise.jobs.functions import Functions
-from likewise.jobs.lookup import Lookup, Rows, past_layout
+from likewise.jobs.layouts import PastLayouts
+from likewise.jobs.lookup import Lookup, Rows
 from likewise.jobs.materialize import Crash, Done, Event, Kit, materialize, progress_of, recognize_store
+from likewise.jobs.push import PushKit, PushRequest, push
+from likewise.jobs.spine import TIME as SPINE_TIME
 from likewise.jobs.spine import range_spine, read_spine, time_column, with_utc_times
+from likewise.jobs.states import Push
 from likewise.jobs.training import RetrievalJob, Tools, definition_hashes
-from likewise.jobs.write import delete_online, online_batch, write_batch, write_offline
-from likewise.offline.base import OfflineEngine
-from likewise.online.base import OnlineStore
+from likewise.jobs.write import delete_former, delete_online, write_offline
+from likewise.online.base import OnlineStore, TableMissing
 from likewise.online.response import OnlineResponse
-from likewise.online.rows import Layout
 from likewise.plan.apply import ApplyPlan, ApplyRequest, plan_apply
-from likewise.plan.lookup import plan_lookup
+from likewise.plan.former import Former, with_formers
+from likewise.plan.lookup import plan_lookup, table_name
 from likewise.plan.materialize import MaterializePlan, plan_incremental, plan_materialize
-from likewise.plan.scan import Location, is_computed
+from likewise.plan.scan import Location, is_foreign
 from likewise.plan.selection import select
 from likewise.plan.training import SpineShape, plan_training
+from likewise.plan.windows import windows_if_known
 from likewise.registry.base import Registry
 from likewise.registry.catalog import Catalog, CatalogInfo
 from likewise.registry.crash import no_crash
 from likewise.registry.definitions import Definitions, read_definitions
-from likewise.registry.history import view_version, view_versions
+from likewise.registry.history import past_views, refuse_other_version, view_version, view_versions
 from likewise.registry.watermarks import read_watermark
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from likewise.jobs.derived import DerivedEngine
+    from likewise.jobs.explanation import ValueExplanation
+
 Features = str | FeatureService | Sequence[str | FeatureService]
 """What may be asked for: ``view:feature`` texts, names of views and services, services."""
 Time = datetime | str | int
 """A time: a datetime (naive is UTC), ISO text, or microseconds since the epoch."""
 D = TypeVar("D", bound=Definition)
+T = TypeVar("T")
 MOST_LOOKUPS = 256
 """How many different sets of features a store keeps ready."""
+
+
+LATER: Mapping[str, frozenset[str]] = {
+    what: frozenset(names.split())
+    for what, names in {
+        "servers": "serve serve_ui serve_registry serve_offline serve_transformations get_feature_server_endpoint",
+        "vector searches": "retrieve_online_documents retrieve_online_documents_v2 openai_search",
+        "logs of served features": "write_logged_features validate_logged_features",
+        "label views": "list_label_views get_label_view",
+        "permissions": "list_permissions get_permission",
+        "validation references": "list_validation_references get_validation_reference",
+        "states of feature views": "set_feature_view_state",
+        "updates inside lists": "update_online_store",
+        "stores over several projects": "set_current_project reset_current_project delete_project",
+        "precomputed services": "precompute_feature_service",
+    }.items()
+}
+"""What Feast's store has, and this one has not yet: the kind of thing to its methods."""
 
 
 class FeatureStore:
@@ -73,13 +109,15 @@ class FeatureStore:
     Args:
         repo_path: the repo's folder, which holds ``feature_store.yaml``; the working folder by default.
         config: the configuration, instead of the file.
-        fs_yaml_file: another file to read the configuration from.
+        fs_yaml_file: another file to read the configuration from, as the command line's ``-f``. The repo stays the
+            given folder, or that of the working folder (itself, one above, the only one below); where no repo is, it
+            is the folder of a file called ``feature_store.yaml``, else the working folder.
         clock: tells the time; the system's by default, or ``LIKEWISE_NOW``.
-        crash: called with the name of each point at which a materialization may be killed; for tests of faults.
+        crash: called with the name of each point at which an apply or a materialization may be killed; for tests.
 
     Raises:
         RepoNotFound: there is no ``feature_store.yaml``.
-        ConfigError: it says something that cannot be.
+        ConfigError: it says something that cannot be, or two configurations are given.
 
     Example:
         >>> from likewise.config import OnlineStoreConfig, RegistryConfig
@@ -101,23 +139,48 @@ class FeatureStore:
         clock: Clock | None = None,
         crash: Crash = no_crash,
     ) -> None:
-        self.repo_path = Path(repo_path if repo_path is not None else ".").resolve()
-        file = Path(fs_yaml_file) if fs_yaml_file is not None else self.repo_path / FILE_NAME
-        if repo_path is None and fs_yaml_file is not None:
-            self.repo_path = file.resolve().parent
-        self.config = config if config is not None else load_config(file)
+        folder = None if repo_path is None else Path(repo_path)
+        if config is not None:
+            if fs_yaml_file is not None:
+                what = f"both config and fs_yaml_file={os.fspath(fs_yaml_file)!r} are given"
+                raise ConfigError(what, cure="give one of them")
+            self.repo_path, self.config = (folder or Path()).resolve(), config
+        else:
+            self.repo_path, file = place_of(folder, fs_yaml_file)
+            self.config = load_config(file)
         self.project = self.config.project
         backends.check_online_type(self.config.online_store.type)
         self.clock = clock if clock is not None else process_clock()
         self._crash = crash
         self._root = str(self.repo_path)
         self._registry = backends.Once(lambda: backends.open_registry(self.config.registry, self._root))
-        self._engine = backends.Once(lambda: backends.open_engine(self.config.offline_store, self._root))
+        self._engine = backends.Once(self._open_engine)
         self._online = backends.Once(lambda: backends.open_online_store(self.config.online_store, self._root))
         self._functions = Functions(self.repo_path)
+        self._past_layouts = PastLayouts(lambda: self.registry, self.project)
         self._lookups: dict[tuple[Any, ...], Lookup] = {}
+        self._formers: dict[tuple[int, str], list[Former]] = {}
         self._definitions: Definitions | None = None
         self._checked = 0.0
+
+    if not TYPE_CHECKING:  # a type checker is to find unknown names itself
+
+        def __getattr__(self, name: str) -> object:
+            what = next((what for what, names in LATER.items() if name in names), "")
+            said = (
+                f"{what} come in a later version"
+                if what
+                else near_misses(name, [n for n in dir(type(self)) if n[0] != "_"])
+            )
+            raise AttributeError(f"FeatureStore has no {name!r}: {said}", name=name, obj=self)
+
+    def _open_engine(self) -> DerivedEngine:
+        from likewise.jobs.derived import FOLDER, DerivedEngine
+
+        engine = backends.open_engine(self.config.offline_store, self._root)
+        place = self.config.offline_store.temp_directory
+        folder = Path(self._root, place, "likewise-derived") if place else Path(self._root, FOLDER)
+        return DerivedEngine(engine, self._functions.rows_runner, folder)
 
     # ---- what it stands on
 
@@ -127,7 +190,7 @@ class FeatureStore:
         return self._registry.get()
 
     @property
-    def engine(self) -> OfflineEngine:
+    def engine(self) -> DerivedEngine:
         """What computes training sets."""
         return self._engine.get()
 
@@ -151,7 +214,7 @@ class FeatureStore:
         number = self.registry.head(self.project)
         if self._definitions is None or self._definitions.number != number:
             self._definitions = read_definitions(self.registry.catalog(self.project))
-            self._lookups = {}
+            self._lookups, self._formers = {}, {}
 
     def close(self) -> None:
         """Let go of files and connections; what is used afterwards is opened anew."""
@@ -235,13 +298,20 @@ class FeatureStore:
         return self._settled(commit(self.registry, plan, self.clock.now()))
 
     def _plan(self, request: ApplyRequest, skip_sources: bool) -> ApplyPlan:
-        return plan_apply(request, self.registry.catalog(self.project), self._root, self._schema(skip_sources))
+        current = self.registry.catalog(self.project)
+        schema = self._schema(skip_sources)
+        made = _not_made if skip_sources else self._columns_made
+        return plan_apply(request, current, self._root, schema, self.engine.expression_type, read_made=made)
+
+    def _columns_made(self, view: FeatureView) -> pa.Schema | None:
+        return self.engine.columns_of(view, self._root)
 
     def _schema(self, skip: bool) -> Callable[[Location], pa.Schema | None]:
         return (lambda location: None) if skip else self.engine.schema
 
     def _settled(self, applied: Applied) -> Applied:
         catalog = self.registry.catalog(self.project, applied.catalog)
+        self._crash("apply.committed")
         if backends.has_online_store(self.config.online_store.type):
             self._settle_tables(catalog, applied)
         self.refresh_registry()
@@ -249,7 +319,7 @@ class FeatureStore:
 
     def _settle_tables(self, catalog: Catalog, applied: Applied) -> None:
         try:
-            settle_tables(self.registry, self.online_store, applied.base, catalog)
+            settle_tables(self.registry, self.online_store, applied.base, catalog, self.clock.now())
         except StoreError as error:
             self.refresh_registry()
             raise StoreError(
@@ -270,11 +340,14 @@ class FeatureStore:
         Raises:
             CatalogNotFound: the history has no such number.
         """
+        if not isinstance(number, int):
+            raise RequestError(f"{number!r} is not the number of a catalog", cure="give one of store.history()")
         return self._settled(roll_back(self.registry, self.project, number, self.clock.now()))
 
     def teardown(self) -> None:
-        """Delete all definitions and all online data of the project; sources and history stay."""
+        """Delete all definitions, all online data and all rows that views' functions made; sources and history stay."""
         self._settled(tear_down(self.registry, self.project, self.clock.now()))
+        self.engine.forget()
 
     def delete_feature_view(self, name: str) -> None:
         """Delete a feature view of any kind, and its online data."""
@@ -325,9 +398,9 @@ class FeatureStore:
         """Return the feature services, those with all the given tags."""
         return _tagged(self.definitions.contents.services, tags)
 
-    def list_projects(self) -> list[Project]:
-        """Return the project's own description, if the repo gives one."""
-        return list(self.definitions.contents.projects) or [Project(self.project)]
+    def list_projects(self, allow_cache: bool = False, tags: Mapping[str, str] | None = None) -> list[Project]:
+        """Return the project's own description if the repo gives one, or its name; if it has all the given tags."""
+        return _tagged(self.definitions.contents.projects or [Project(self.project)], tags)
 
     def get_entity(self, name: str, allow_registry_cache: bool = False) -> Entity:
         """Return an entity."""
@@ -366,7 +439,7 @@ class FeatureStore:
         """
         if name not in (None, self.project):
             raise NotFound(f"this is the store of project {self.project!r}, not of {name!r}", cure="open that one's")
-        return self.list_projects()[0]
+        return [*self.definitions.contents.projects, Project(self.project)][0]
 
     # ---- training
 
@@ -412,10 +485,55 @@ class FeatureStore:
         spine = with_utc_times(spine, at)
         shape = SpineShape(tuple(spine.column_names), at)
         plan = plan_training(definitions, selection, shape, self._root, filter_by_created_timestamp)
-        names = [*(view.name for view in selection.views.values()), *selection.on_demand]
-        hashes = definition_hashes(names, self.registry.catalog(self.project, definitions.number).manifest)
+        hashes = definition_hashes(self.registry, definitions, selection)
         tools = Tools(self.engine, self._functions.runner(definitions), definitions.on_demand, hashes)
         return RetrievalJob(plan, spine, tools, full_feature_names)
+
+    def explain(
+        self,
+        feature: str,
+        key: Mapping[str, Any],
+        at: Time | None = None,
+        *,
+        online: bool = False,
+        filter_by_created_timestamp: bool = False,
+    ) -> ValueExplanation:
+        """Return one value of a feature with all that made it: the row that counted, or the window and its events.
+
+        Args:
+            feature: ``view:feature``, of any view but an on-demand one; ``view@v2:feature`` for an older version.
+            key: the entity key: join key to value.
+            at: the time that the value is for; now by default.
+            online: whether to explain what the online store answers; else what a training set has.
+            filter_by_created_timestamp: a row counts only once it was created, too (S4); not with ``online``.
+
+        Raises:
+            FeatureNotFound, FeatureViewNotFound: a name nobody has.
+            RequestError: it is more than one feature, or the call cannot be answered as it was written.
+            EntityKeyError: the key is not that of the view.
+            NotSupported: the feature is computed by an on-demand view.
+        """
+        from likewise.jobs.explain import Question, explain_served, explain_trained, refuse_unexplained
+
+        definitions, now = self.definitions, self.clock.now()
+        selection = select(definitions, [feature], True, None if online else self._version)
+        refuse_unexplained(selection, feature, key)
+        [definition] = definition_hashes(self.registry, definitions, selection).values()
+        time = now if at is None else to_micros(at, "at")
+        question = Question(feature, key, time, definition, definitions.number)
+        if online:
+            if filter_by_created_timestamp:
+                what = "the online store does not keep what was known at a time"
+                raise RequestError(what, cure="leave out online, or filter_by_created_timestamp")
+            answer = self.get_online_features([feature], [key], True, as_of=time)
+            return explain_served(
+                question, plan_lookup(definitions, selection), answer, self.online_store, self._past_layouts.find
+            )
+        row = [{**key, SPINE_TIME: from_micros(time)}]
+        job = self.get_historical_features(
+            row, [feature], True, filter_by_created_timestamp=filter_by_created_timestamp
+        )
+        return explain_trained(question, job, self.engine, self._root)
 
     def create_saved_dataset(
         self,
@@ -436,6 +554,8 @@ class FeatureStore:
             feature_service: the service it is for.
             allow_overwrite: whether a dataset or file of that name is replaced.
         """
+        if not isinstance(from_, RetrievalJob):
+            raise RequestError(f"{from_!r} is no training set", cure="give what get_historical_features returned")
         service = feature_service.name if feature_service is not None else ""
         request = SaveRequest(from_, name, storage, dict(tags or {}), service, allow_overwrite)
         return save(self.registry.side, request, self._root, self.clock.now())
@@ -472,13 +592,16 @@ class FeatureStore:
     ) -> list[Done]:
         """Write the latest rows of a span of event times to the online store, newer ones only.
 
+        Of a view with windows all rows are taken that its windows reach from the end, however late the span begins;
+        they replace what came from the source before, and what was pushed up to the end.
+
         Args:
             start_date: the first event time.
             end_date: the last event time, included; not in the future, unless ``allow_future``.
             feature_views: the views; by default all that are online and have a batch source.
             disable_event_timestamp: accepted as Feast has it; everything up to now, whatever the dates.
             full_feature_names: accepted as Feast has it, and not used.
-            version: accepted as Feast has it, and not used.
+            version: the views' applied version, such as ``v2``, or ``latest``; older ones are not kept online.
             force: accepted as Feast has it, and not used.
             run_async: accepted as Feast has it, and not used.
             allow_future: whether the end may lie in the future.
@@ -487,14 +610,13 @@ class FeatureStore:
         Raises:
             InvalidTime: the end lies in the future, or before the start.
             LeaseHeld: another run is at one of the views.
+            NotSupported: ``version`` is not the applied one, or a view is not online.
             SourceError: a source cannot be read as defined.
         """
         start = to_micros("0001-01-01") if disable_event_timestamp else to_micros(start_date, "start_date")
         end = self.clock.now() if disable_event_timestamp else self._end(end_date, allow_future)
-        recognize_store(self.registry.side, self.online_store, self.project, self.clock.now())
-        plans = [
-            plan_materialize(self.project, view, self._root, start, end) for view in self._materializable(feature_views)
-        ]
+        views = self._materializable(feature_views, version)
+        plans = [plan_materialize(self.project, view, self._root, start, end) for view in views]
         return self._materialize(plans, report)
 
     def materialize_incremental(
@@ -512,13 +634,14 @@ class FeatureStore:
         """Write what came since the last time to the online store.
 
         The first time, that is the view's last ttl, or all history without one; then what lies after the last end,
-        less the view's lookback for late rows.
+        less the view's lookback for late rows. Of a view with windows it is each time all that its windows reach from
+        the end, or all history when one of them is a whole life: it replaces what came from the source before.
 
         Args:
             end_date: the last event time, included; not in the future, unless ``allow_future``.
             feature_views: the views; by default all that are online and have a batch source.
             full_feature_names: accepted as Feast has it, and not used.
-            version: accepted as Feast has it, and not used.
+            version: the views' applied version, such as ``v2``, or ``latest``; older ones are not kept online.
             force: accepted as Feast has it, and not used.
             run_async: accepted as Feast has it, and not used.
             allow_future: whether the end may lie in the future.
@@ -527,12 +650,12 @@ class FeatureStore:
         Raises:
             InvalidTime: the end lies in the future.
             LeaseHeld: another run is at one of the views.
+            NotSupported: ``version`` is not the applied one, or a view is not online.
             SourceError: a source cannot be read as defined.
         """
         end = self._end(end_date, allow_future)
-        recognize_store(self.registry.side, self.online_store, self.project, self.clock.now())
         plans = []
-        for view in self._materializable(feature_views):
+        for view in self._materializable(feature_views, version):
             progress = progress_of(self.registry.side, self.project, view.name)
             plans.append(plan_incremental(self.project, view, self._root, progress, end))
         return self._materialize(plans, report)
@@ -548,21 +671,41 @@ class FeatureStore:
             settings.lease_seconds,
             report or (lambda event: None),
             self._crash,
+            self.clock.now(),
+            self._is_current,
         )
-        return [materialize(plan, kit) for plan in plans]
+        for plan in plans[1:]:  # a source that is not as defined is refused before another view is written
+            self.engine.count(plan.scan)
+        return [materialize(plan, kit) for plan in map(self._with_formers, plans)]
 
-    def _materializable(self, names: Sequence[str] | None) -> list[FeatureView]:
+    def _with_formers(self, plan: MaterializePlan) -> MaterializePlan:
+        formers = self._formers_of(self.definitions.view(plan.view)) if plan.windows is not None else []
+        return replace(plan, formers=tuple(former.table for former in formers))
+
+    def _is_current(self, plan: MaterializePlan) -> bool:
+        view = self._newest().views.get(plan.view)
+        return view is not None and table_name(self.project, view) == plan.table
+
+    def _materializable(self, names: Sequence[str] | None, version: str | None) -> list[FeatureView]:
+        states = [table_name(self.project, view) for view in self._newest().views.values() if windows_if_known(view)]
+        recognize_store(self.registry.side, self.online_store, self.project, self.clock.now(), states)
+        views = self._chosen(names)
+        for view in views if version is not None else ():
+            refuse_other_version(self.registry, self.definitions, view.name, str(version))
+        return views
+
+    def _chosen(self, names: Sequence[str] | None) -> list[FeatureView]:
         if names is not None:
             return [self.definitions.view(name) for name in ([names] if isinstance(names, str) else names)]
         views = [view for view in self.definitions.views.values() if view.online and view.batch_source is not None]
-        left = [view.name for view in views if is_computed(view)]
+        left = [view.name for view in views if is_foreign(view)]
         if left:
             warnings.warn(
-                f"not materialized, as this version does not compute windows and transformations: {', '.join(left)}",
+                f"not materialized, as this version does not compute them: {', '.join(left)}",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-        return [view for view in views if not is_computed(view)]
+        return [view for view in views if not is_foreign(view)]
 
     def _end(self, given: Time, allow_future: bool) -> int:
         end, now = to_micros(given, "end_date"), self.clock.now()
@@ -588,15 +731,19 @@ class FeatureStore:
         allow_registry_cache: bool = True,
         to: PushMode = PushMode.ONLINE,
         transform_on_write: bool = True,
+        *,
+        idempotency_key: str | None = None,
     ) -> int:
         """Write rows to all views that a push source feeds; whatever does not fit one of them is written to none.
 
         Args:
             push_source_name: the push source.
-            df: rows with keys, event time and features.
+            df: rows with keys, event time and features; for views with a transformation, the rows that it is given.
             allow_registry_cache: accepted as Feast has it, and not used.
             to: online (by default), offline (adds a file to the batch source), or both.
             transform_on_write: accepted as Feast has it, and not used.
+            idempotency_key: names this push, so that it counts once however often it is sent: an entity key drops the
+                events of a name that is among the last 256 it has seen. Views without windows do not need it.
 
         Returns:
             How many online records were written; older rows than what is stored are not.
@@ -604,18 +751,16 @@ class FeatureStore:
         Raises:
             PushSourceNotFound: nobody has that name.
             RequestError: a column is missing, or holds what does not fit; nothing was written.
+            TransformError: a view's function failed, or is not the applied one; nothing was written.
         """
-        source = self.definitions.push_source(push_source_name)
-        views = self.definitions.pushed_views(source.name)
-        if not views:
+        source = self._newest().push_source(push_source_name)
+        if not self.definitions.pushed_views(source.name):
             raise RequestError(f"{source.title} feeds no view", cure="apply a view with this source")
         to = push_mode(to)
-        rows, now = to_table(df, "pushed rows"), self.clock.now()
-        fed = views if to in (PushMode.ONLINE, PushMode.ONLINE_AND_OFFLINE) else []
-        batches = [online_batch(self.project, view, rows, now) for view in fed]
-        if to in (PushMode.OFFLINE, PushMode.ONLINE_AND_OFFLINE):
-            write_offline(self.engine, views[0], rows, self._root, now)
-        return sum(write_batch(self.online_store, batch) for batch in batches)
+        token = None if idempotency_key is None else _token(idempotency_key)
+        how = Push(token, to in (PushMode.OFFLINE, PushMode.ONLINE_AND_OFFLINE), self.clock.now())
+        fed, online = lambda newest: newest.pushed_views(source.name), to is not PushMode.OFFLINE
+        return push(self._push_kit(), PushRequest(to_table(df, "pushed rows"), fed, online, how))
 
     def write_to_online_store(
         self,
@@ -637,9 +782,14 @@ class FeatureStore:
         Returns:
             How many were written.
         """
-        view = self.definitions.view(feature_view_name)
+        self._newest().view(feature_view_name)
         rows = to_table(df if df is not None else inputs, "rows")
-        return write_batch(self.online_store, online_batch(self.project, view, rows, self.clock.now()))
+        how = Push(None, in_source=False, now=self.clock.now())
+
+        def written(newest: Definitions) -> list[FeatureView]:
+            return [view for name, view in newest.views.items() if name == feature_view_name]
+
+        return push(self._push_kit(), PushRequest(rows, written, online=True, how=how, transformed=True))
 
     def write_to_offline_store(
         self, feature_view_name: str, df: object, allow_registry_cache: bool = True, reorder_columns: bool = True
@@ -664,9 +814,28 @@ class FeatureStore:
             feature_view_name: the view.
             entity_rows: the keys, as a list of dicts, a mapping of columns, or a frame.
         """
-        view = self.definitions.view(feature_view_name)
-        rows = to_table(entity_rows, "entity rows")
-        return delete_online(self.online_store, self.project, view, rows, self.clock.now())
+        view = self._newest().view(feature_view_name)
+        rows, now = to_table(entity_rows, "entity rows"), self.clock.now()
+        for former in self._formers_of(view):
+            delete_former(self.online_store, former, rows, now)
+        return delete_online(self.online_store, self.project, view, rows, now)
+
+    def _push_kit(self) -> PushKit:
+        return PushKit(self.project, self._root, self.engine, self.online_store, self._newest, self._formers_of)
+
+    def _newest(self) -> Definitions:
+        """Return the definitions of the newest catalog, however long ago they were looked at."""
+        self.refresh_registry()
+        return self.definitions
+
+    def _formers_of(self, view: FeatureView) -> list[Former]:
+        """Return the states that a view had before, as far as they were live when they were first asked for."""
+        number = self.definitions.number
+        found = self._formers.get((number, view.name))
+        if found is None:
+            past = past_views(self.registry, self.project, view.name, number)
+            found = self._formers[number, view.name] = live_formers(self.online_store, self.project, view, past)
+        return found
 
     # ---- serving
 
@@ -687,22 +856,49 @@ class FeatureStore:
             full_feature_names: call features ``view__feature``.
             include_feature_view_version_metadata: accepted as Feast has it, and not used.
             as_of: the time the answer is for; now by default. The store keeps one record a key, so a time before a
-                record's event time finds nothing.
+                record's event time finds nothing. Windows are answered at any time that their states still reach.
 
         Raises:
             FeatureNotFound, FeatureViewNotFound: a name nobody has.
             EntityKeyError: a key is missing, null or of the wrong type.
             RequestDataMissing: a value that an on-demand view needs is missing.
         """
+        now = self.clock.now() if as_of is None else to_micros(as_of, "as_of")
+        return self.with_lookup(features, full_feature_names, lambda lookup: lookup.read(entity_rows, now))
+
+    def with_lookup(self, features: Features, full_feature_names: bool, use: Callable[[Lookup], T]) -> T:
+        """Return what a function makes of the read that is ready for some features; for servers.
+
+        Args:
+            features: as for :meth:`get_online_features`.
+            full_feature_names: call features ``view__feature``.
+            use: is given the read, whose plan says what to give it. It is called again, with that of the newest
+                catalog, when tables were dropped meanwhile; so all that it returns is of one catalog.
+
+        Raises:
+            FeatureNotFound, FeatureViewNotFound: a name nobody has.
+        """
         definitions = self.definitions
-        asked = features if isinstance(features, str | FeatureService) else tuple(features)
+        asked: Any = features
         try:
+            asked = features if isinstance(features, str | FeatureService) else tuple(features)
             lookup = self._lookups.get((definitions.number, asked, full_feature_names))
         except TypeError:  # something that cannot be a key, and so is no reference: planning says which
             lookup = None
         if lookup is None:
             lookup = self._lookup(definitions, asked, full_feature_names)
-        return lookup.read(entity_rows, self.clock.now() if as_of is None else to_micros(as_of, "as_of"))
+        try:
+            return use(lookup)
+        except TableMissing:  # the tables of an earlier catalog, or of an earlier definition, were dropped meanwhile
+            self._lookups, self._formers = {}, {}
+            return use(self._lookup(self._newest(), asked, full_feature_names))
+
+    def other_functions(self) -> list[str]:
+        """Return what is wrong with the functions of the applied views that this process does not have as applied.
+
+        They are those of the repo's files, and those that were applied in this process; empty when all are the same.
+        """
+        return self._functions.others(self.definitions)
 
     async def get_online_features_async(
         self,
@@ -721,18 +917,18 @@ class FeatureStore:
     def _lookup(
         self, definitions: Definitions, asked: str | FeatureService | tuple[Any, ...], full_names: bool
     ) -> Lookup:
-        listed = asked if isinstance(asked, str | FeatureService) else list(asked)
-        plan = plan_lookup(definitions, select(definitions, listed, full_names))
+        plan = plan_lookup(definitions, select(definitions, asked, full_names))
+        windowed = [read.view for read in plan.reads if read.windows is not None]
+        plan = with_formers(plan, {name: self._formers_of(definitions.view(name)) for name in windowed})
         runner = self._functions.runner(definitions)
         runners = {step.view: runner(step.view) for step in plan.steps}
-        lookup = Lookup(plan, self.online_store, runners, self._layout, self.config.online_store.verify_reads)
+        lookup = Lookup(
+            plan, self.online_store, runners, self._past_layouts.find, self.config.online_store.verify_reads
+        )
         if len(self._lookups) >= MOST_LOOKUPS:
             self._lookups = {}
         self._lookups[definitions.number, asked, full_names] = lookup
         return lookup
-
-    def _layout(self, view: str, identifier: int) -> Layout | None:
-        return past_layout(self.registry, self.project, view, identifier)
 
     def __repr__(self) -> str:
         return f"FeatureStore(project={self.project!r}, catalog={self.registry.head(self.project)})"
@@ -851,11 +1047,13 @@ class FeatureStore:
         allow_registry_cache: bool = True,
         to: PushMode = PushMode.ONLINE,
         transform_on_write: bool = True,
+        *,
+        idempotency_key: str | None = None,
     ) -> int:
         """Do what :meth:`push` does, from a thread beside the event loop."""
         import asyncio
 
-        return await asyncio.to_thread(self.push, push_source_name, df, to=to)
+        return await asyncio.to_thread(self.push, push_source_name, df, to=to, idempotency_key=idempotency_key)
 
     async def write_to_online_store_async(
         self,
@@ -871,12 +1069,24 @@ class FeatureStore:
         return await asyncio.to_thread(self.write_to_online_store, feature_view_name, df, inputs)
 
 
+def _not_made(view: FeatureView) -> None:
+    """Say that nothing is known of the columns that a view's function makes."""
+
+
 def _as_list(objects: Definition | Sequence[Definition] | None) -> list[Definition]:
-    listed: list[object] = [objects] if isinstance(objects, Definition) else list(objects or ())
+    one = objects is not None and (isinstance(objects, Definition) or not isinstance(objects, Iterable))
+    listed: list[object] = [objects] if one else list(objects or ())  # type: ignore[arg-type]
     for given in listed:
         if not isinstance(given, Definition):
             raise InvalidType(f"{given!r} cannot be applied", cure="give entities, sources, views and services")
     return [given for given in listed if isinstance(given, Definition)]
+
+
+def _token(idempotency_key: object) -> bytes:
+    if not isinstance(idempotency_key, str) or not idempotency_key:
+        what = f"idempotency_key={idempotency_key!r} names no push"
+        raise RequestError(what, cure="give each push a text of its own, or leave it out")
+    return idempotency_key.encode(errors="surrogatepass")
 
 
 def _as_local(naive: datetime) -> int:

@@ -104,7 +104,7 @@ def test_feasts_commands_work_verbatim(tmp_path):
     )
     done = likewise("run", "sh", "tutorial.sh", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
+    assert [line for line in done.stderr.splitlines() if not line.endswith("keys so far")] == []  # on a slow machine
     assert "FeatureView" in done.stdout
     assert Path(tmp_path, "feature_repo", "data", "registry.db").is_file()
 

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -175,3 +176,16 @@ def test_a_view_with_windows_is_described_with_each_aggregation(run, repo):
     assert ["trips_1h", "sum", "trips", "1", "hour", "-", "-"] in lines
     assert ["best", "max", "rating", "1", "day", "5", "minutes", "trips", ">", "0"] in lines
     assert "  keys of other  driver_id from other_id" in run("feature-services", "describe", "pair_v1").stdout
+
+
+def test_a_view_is_disabled_and_enabled_again(applied):
+    """A disabled view is refused by name and described as such, until it is enabled; the catalog's number is told."""
+    done = applied("feature-views", "disable", "driver_stats")
+    assert done.stdout == "driver_stats is disabled; catalog 2 stands now.\n"
+    assert re.search(r"^ +enabled +no$", applied("feature-views", "describe", "driver_stats").stdout, re.MULTILINE)
+    refused = applied("get-online-features", "-f", "driver_stats:trips", "-e", "driver_id=1")
+    assert refused.exit_code == 1
+    assert "driver_stats" in refused.output
+    again = json.loads(applied("feature-views", "enable", "driver_stats", "--output", "json").stdout)
+    assert again == {"name": "driver_stats", "enabled": True, "catalog": 3}
+    assert applied("plan").exit_code == 0

@@ -48,6 +48,14 @@ def test_an_end_in_the_future_is_refused_unless_allowed(applied):
     assert applied("materialize", "2024-05-01", "2024-07-01", "--allow-future").exit_code == 0
 
 
+def test_another_version_than_the_applied_one_is_refused(applied):
+    """The online store keeps one version of a view, so --version names that one or is an error."""
+    for command in (["materialize", "2024-05-01", "2024-05-30"], ["materialize-incremental"]):
+        wrong = applied(*command, "-v", "driver_stats", "--version", "v9")
+        assert (wrong.exit_code, "version 'v9' of view 'driver_stats'" in wrong.stderr) == (1, True)
+        assert applied(*command, "-v", "driver_stats", "--version", "v1").exit_code == 0
+
+
 def test_materialize_incremental_goes_on_where_it_stood(applied):
     """The first run takes the view's ttl, the next what came since; END is now by default."""
     first = json.loads(applied("materialize-incremental", "-v", "driver_stats", "--output", "json").stdout)

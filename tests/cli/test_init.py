@@ -112,6 +112,14 @@ def test_the_tests_of_the_churn_repo_pass(tmp_path):
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
+def test_the_example_cases_of_a_repo_pass(name, tmp_path):
+    """Each template has a small file of cases, and training and serving give what it expects."""
+    create_repo(tmp_path / "repo", name, "shop", at=NOW)
+    done = CliRunner().invoke(cli, ["-c", str(tmp_path / "repo"), "test"])
+    assert (done.exit_code, "1 case passed" in done.stdout) == (0, True), done.output
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_the_same_moment_gives_the_same_data(name, tmp_path):
     """A template's data is seeded: made twice for one moment, it is the same to the byte."""
     create_repo(tmp_path / "one", name, "shop", at=NOW)

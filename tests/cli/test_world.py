@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from likewise.cli.daily import DailySums
-from likewise.cli.payments import DAYS, LABEL_DELAY, SCENARIOS, draw_people
+from likewise.cli.payments import DAY, DAYS, LABEL_DELAY, SCENARIOS, draw_people
 from likewise.cli.world import SCHEMAS, write_world
 from likewise.core.errors import RequestError
 
@@ -181,3 +181,13 @@ def test_a_size_or_seed_out_of_range_is_refused(tmp_path, size, seed, cure):
     with pytest.raises(RequestError, match=cure):
         write_world(tmp_path / "world", size, seed)
     assert not (tmp_path / "world").exists()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_month_has_its_fraud_however_small_the_world(seed):
+    """In each 30 days before the last whose truth is known somebody cheats, so a model can be fit and judged."""
+    payments = draw_people(1_000, seed).payments
+    day = payments.time // DAY
+    for end in range(DAYS - LABEL_DELAY.days, 30, -30):
+        inside = (day >= end - 30) & (day < end)
+        assert 0 < np.count_nonzero(payments.scenario[inside]) < np.count_nonzero(inside)

@@ -1,6 +1,8 @@
 import decimal
 import itertools
 import math
+import re
+import struct
 import uuid
 from datetime import UTC, date, datetime, timedelta, timezone
 
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given
 
 from likewise.core.errors import EntityKeyError, InvalidType, StoreCorrupt, StoreTooNew
-from likewise.core.keys import KeyCodec, coerce, decode_key, key_tags, plain_decimal
+from likewise.core.keys import KeyCodec, coerce, coerce_column, decode_key, key_tags, plain_decimal
 from likewise.core.types import (
     Array,
     Bool,
@@ -84,6 +86,17 @@ EDGES = {
 def test_the_bytes_of_a_key_never_change(wanted, value, expected):
     """Each type has the bytes that its first version had (T26)."""
     assert KeyCodec([wanted]).encode([[value]])[0].hex(" ") == expected
+
+
+def test_small_and_large_integers_have_keys_of_one_kind():
+    """Wherever 2^32 and 2^63 lie among integers, each has its value plus 2^63 as its bytes, alone and beside others."""
+    values = [0, 1, 2**32 - 1, 2**32, 2**63 - 1, -1, -(2**32), -(2**63)]
+    expected = [b"\1\2" + (value + 2**63).to_bytes(8, "big") for value in values]
+    for column, keys in [(values, expected), (values[:3], expected[:3]), (values[::-1], expected[::-1])]:
+        assert KeyCodec([Int64]).encode([column]) == keys
+        assert KeyCodec([Int64, Bool]).encode([column, [True] * len(column)]) == [key + b"\1\1" for key in keys]
+    with pytest.raises(struct.error):
+        KeyCodec([Int64]).encode([[2**63]])
 
 
 def test_composite_keys_are_their_parts_in_order():
@@ -246,6 +259,65 @@ def test_the_row_of_a_bad_value_counts_from_the_beginning():
         KeyCodec([Int64], ["user"]).encode_arrow([numbers])
     with pytest.raises(EntityKeyError, match="in row 70000"):
         KeyCodec([Int64], ["user"]).encode_arrow([pa.array([0.0] * 70_000 + [0.5])])
+    with pytest.raises(EntityKeyError, match=r"'user' is 'x' .* in row 70000"):
+        KeyCodec([Uuid], ["user"]).encode_arrow([pa.array([str(U)] * 70_000 + ["x"])])
+
+
+# Columns
+
+
+ODD = [
+    *(True, False, 0, 1, -1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63), 1.0, 1.5, -0.0, 2.0**53, 1e300, 1e-50),
+    *(math.nan, math.inf, -math.inf, np.float32(0.1), np.int8(3), np.uint64(2**63), np.float16(0.5), np.bool_(True)),
+    *(D("1"), D("1.50"), D("1e-19"), D("12345678901234567890123"), D("-0.0"), D("99999999999999999999")),
+    *("1", " 7 ", "1.5", "x", "", "ä", "9" * 30, str(U), str(U).upper(), U.hex, "2024-01-01", "2024-01-01T10:00:00Z"),
+    *(b"1", b"", U.bytes, U, date(2024, 1, 1), datetime(2024, 1, 1), datetime(2024, 1, 1, tzinfo=UTC)),
+    *(datetime(1, 1, 1), datetime(9999, 12, 31, tzinfo=timezone(timedelta(hours=2))), timedelta(1), [1], {"a": 1}),
+    *(np.timedelta64(1, "s"), np.datetime64(1, "ns"), np.datetime64(1, "s")),
+    *(pd.Timestamp(1), pd.Timestamp("2024-01-01", tz="Europe/Rome"), None),
+]
+
+
+@given(st.sampled_from([*EDGES, TimeUuid, Json]), st.sampled_from(ODD), st.integers(0, 2))
+def test_a_column_is_coerced_as_its_values_are(wanted, value, before):
+    """Entity rows, pushed rows and online requests take the same keys for the same, and refuse the same (S9)."""
+    one = pa.array([value])
+    column = pa.chunked_array([pa.nulls(before, one.type), one])
+    codec = KeyCodec([wanted], ["user"])
+
+    def outcome(keys):
+        try:
+            return keys()
+        except EntityKeyError as error:
+            return re.search(r"the join key 'user' is .* in row \d+", str(error)).group().split()[-1]
+
+    requested = outcome(lambda: codec.encode([coerce("user", [value], wanted, before)]))
+    assert outcome(lambda: codec.encode([coerce("user", one.to_pylist(), wanted, before)])) == requested
+    assert outcome(lambda: codec.encode_arrow([coerce_column("user", one, wanted, before)])) == requested
+    if value is not None:
+        spine = outcome(lambda: coerce_column("user", column, wanted, nulls=True))
+        assert spine == requested if isinstance(spine, str) else codec.encode_arrow([spine[before:]]) == requested
+
+
+@pytest.mark.parametrize("wanted", [*EDGES, TimeUuid, Json], ids=str)
+def test_a_null_of_a_column_stays_one_where_that_is_allowed(wanted):
+    """Entity rows may lack a key, which matches nothing; keys that are written may not."""
+    column = pa.nulls(2)
+    assert coerce_column("user", column, wanted, nulls=True).to_pylist() == [None, None]
+    with pytest.raises(EntityKeyError, match="'user' is null in row 0"):
+        coerce_column("user", column, wanted)
+
+
+def test_the_row_of_a_bad_value_counts_nulls_and_chunks():
+    """The row that a message names is the row that the caller gave."""
+    column = pa.chunked_array([pa.array([None, "1"]), pa.array([None, "x"])])
+    with pytest.raises(EntityKeyError, match=r"'user' is 'x' .* in row 3"):
+        coerce_column("user", column, Int64, nulls=True)
+
+
+def test_a_column_without_rows_has_the_keys_type():
+    """Also one without any chunk."""
+    assert coerce_column("user", pa.chunked_array([], pa.string()), Int64).type == pa.int64()
 
 
 # Coercion

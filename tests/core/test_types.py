@@ -1,5 +1,7 @@
 """Types: one name, one Arrow type, one place in Feast's enumeration."""
 
+import re
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -9,8 +11,13 @@ from likewise.core.errors import InvalidType
 from likewise.core.types import (
     SCALARS,
     Array,
+    Family,
     FeatureType,
+    Int64,
+    Map,
+    ScalarMap,
     Set,
+    String,
     Struct,
     ValueType,
     accepts,
@@ -26,7 +33,7 @@ types = st.recursive(
     scalars,
     lambda inner: st.one_of(
         inner.map(Array),
-        inner.map(Set),
+        scalars.filter(lambda kind: kind.family is not Family.MAP).map(Set),
         st.dictionaries(st.from_regex("[a-z]{1,5}", fullmatch=True), inner, min_size=1).map(Struct),
     ),
     max_leaves=4,
@@ -43,6 +50,34 @@ def test_a_type_is_read_back_from_its_name(declared: FeatureType) -> None:
 def test_a_type_accepts_what_it_is_stored_as(declared: FeatureType) -> None:
     """What a view writes, a view reads."""
     assert accepts(declared, arrow_type(declared)) or "Json" in declared.name or "Uuid" in declared.name
+
+
+@pytest.mark.parametrize("inner", [Array(Int64), Set(String), Struct({"a": Int64}), Map], ids=str)
+def test_a_set_of_what_python_can_make_no_set_of_is_no_type(inner: FeatureType) -> None:
+    """Lists, sets, structs and maps cannot be told apart in a set, so such a set is named where it is used."""
+    for make in (lambda: as_type(Set(inner)), lambda: parse_type(f"Array(Set({inner}))")):
+        with pytest.raises(InvalidType, match=re.escape(f"Set({inner}) is no type: a set cannot hold {inner}")):
+            make()
+
+
+def test_a_map_holds_text_only() -> None:
+    """Keys and values of a Map are text; numbers would become text in silence, so such a column is refused."""
+    assert accepts(Map, pa.map_(pa.dictionary(pa.int32(), pa.string()), pa.large_string()))
+    assert accepts(ScalarMap, pa.map_(pa.string(), pa.null()))
+    for other in (pa.map_(pa.string(), pa.float64()), pa.map_(pa.int64(), pa.string())):
+        assert not accepts(Map, other)
+        with pytest.raises(InvalidType, match=re.escape(f"no feature type holds Arrow's {other}")):
+            type_from_arrow(other)
+
+
+def test_lists_without_any_value_are_lists_of_anything() -> None:
+    """A file whose lists are all empty or null has no type for their elements; text is no list for all that."""
+    assert accepts(Array(Int64), pa.list_(pa.null()))
+    assert accepts(Array(Array(String)), pa.list_(pa.large_list(pa.null())))
+    assert accepts(Struct({"a": Array(Int64)}), pa.struct([("a", pa.list_(pa.null())), ("b", pa.null())]))
+    assert not accepts(Int64, pa.list_(pa.null()))
+    assert not accepts(Array(Int64), pa.list_(pa.string()))
+    assert not accepts(Struct({"a": Int64}), pa.struct([("b", pa.null())]))
 
 
 @pytest.mark.parametrize(

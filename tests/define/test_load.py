@@ -394,3 +394,19 @@ def test_feast_is_gone_after_the_load(tmp_path):
     assert names(load_repo(repo(tmp_path, x=ENTITY))) == ["user_id"]
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("feast")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("from likewise import Entity\nx = Entity(naem='y')", "Entity takes no argument 'naem'. did you mean 'name'?"),
+        ("from feast import FeatureView\nx = FeatureView(name='y', tll=5)", "FeatureView takes no argument 'tll'"),
+        ("from likewise import Entitty", "there is no 'Entitty' in likewise. did you mean 'Entity'?"),
+        ("from likewise import Entity\nint(x=5)", "importing it fails with TypeError"),
+    ],
+)
+def test_a_mistyped_name_of_ours_is_told_with_its_near_misses(tmp_path, text, said):
+    """An argument or a name that Likewise does not have is named, with those that may have been meant."""
+    (tmp_path / "features.py").write_text(text)
+    [problem] = load_repo(tmp_path).problems
+    assert said in str(problem)

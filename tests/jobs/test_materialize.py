@@ -25,6 +25,7 @@ from likewise.plan.lookup import table_name
 from likewise.registry.crash import no_crash
 from likewise.registry.leases import acquire
 from likewise.registry.watermarks import read_watermark
+from likewise.testing.faults import fail_at
 from likewise.types import Int64
 
 DAY = 86_400_000_000
@@ -38,14 +39,18 @@ def write_rows(folder: Path, rows: Sequence[tuple[int, int, int]], name: str = "
     pq.write_table(pa.table({"k": [r[0] for r in rows], "at": at, "n": [r[2] for r in rows]}), folder / name)
 
 
-def open_store(folder: Path, crash: Crash = no_crash, **view: Any) -> FeatureStore:
-    """Return a store on disk with one view over the folder's rows, applied."""
-    config = RepoConfig(
+def config_of() -> RepoConfig:
+    """Return the configuration of all stores here."""
+    return RepoConfig(
         project="p",
         online_store=OnlineStoreConfig(type="lmdb", path="online", map_size=1 << 28),
         materialization=MaterializationConfig(chunk_rows=1000, online_write_batch_size=500, lease_seconds=30),
     )
-    store = FeatureStore(folder, config, clock=FixedClock(NOW), crash=crash)
+
+
+def open_store(folder: Path, crash: Crash = no_crash, **view: Any) -> FeatureStore:
+    """Return a store on disk with one view over the folder's rows, applied."""
+    store = FeatureStore(folder, config_of(), clock=FixedClock(NOW), crash=crash)
     source = FileSource(path="rows.parquet", timestamp_field="at", name="rows")
     user = Entity(name="k")
     store.apply(
@@ -79,9 +84,14 @@ POINTS = (
 
 def run_killed(folder: Path, crash_at: str) -> int:
     """Materialize in another process that is killed at a crash point; return its exit code."""
+    return run(folder, PROGRAM, LIKEWISE_CRASH_AT=crash_at)
+
+
+def run(folder: Path, program: str, **environment: str) -> int:
+    """Run a program on the folder in another process; return its exit code."""
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    environment = {**os.environ, "LIKEWISE_CRASH_AT": crash_at, "PYTHONPATH": path}
-    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(folder)]
+    environment = {**os.environ, **environment, "PYTHONPATH": path}
+    command = [sys.executable, "-c", textwrap.dedent(program), str(folder)]
     return subprocess.run(command, env=environment, timeout=60, check=False, capture_output=True).returncode
 
 
@@ -113,6 +123,54 @@ def test_a_run_killed_anywhere_ends_as_if_it_had_not_been(point: str, tmp_path: 
         before = store.online_store.scan(table, limit=KEYS)
         store.materialize(0, NOW)
         assert store.online_store.scan(table, limit=KEYS) == before
+
+
+DELETE = """
+    import sys
+    from pathlib import Path
+    from test_materialize import open_store
+    from likewise.testing.faults import kill_at
+
+    with open_store(Path(sys.argv[1])) as store:
+        view = store.get_feature_view("v")
+    open_store(Path(sys.argv[1]), kill_at("apply.committed", 2)).apply([], objects_to_delete=[view])
+"""
+
+
+def test_a_view_that_is_added_again_after_a_kill_begins_empty(tmp_path: Path) -> None:
+    """A delete that died between its commit and the drop of the online table leaves records that nobody is served."""
+    write_rows(tmp_path, [(1, 1, 7)])
+    with open_store(tmp_path) as store:
+        store.materialize(0, NOW)
+        assert values(store, [1]) == [7]
+        table = table_name("p", store.get_feature_view("v"))
+    assert run(tmp_path, DELETE) == -signal.SIGKILL
+    with FeatureStore(tmp_path, config_of(), clock=FixedClock(NOW)) as store:
+        assert store.list_feature_views() == []
+        assert len(store.online_store.scan(table, limit=2)) == 1  # the drop did not come to pass
+    with open_store(tmp_path) as store:
+        assert values(store, [1]) == [None]
+        assert read_watermark(store.registry.side, "p", "v").end is None
+        [done] = store.materialize_incremental(NOW)
+        assert (done.keys, values(store, [1])) == (1, [7])
+
+
+def test_a_version_that_is_not_the_applied_one_is_refused(tmp_path: Path) -> None:
+    """The online store keeps the values of the applied version only, and never takes one for another in silence."""
+    write_rows(tmp_path, [(1, 1, 7)])
+    open_store(tmp_path).close()
+    with open_store(tmp_path, ttl=timedelta(days=9)) as store:
+        for version in ("v2", "2", "latest"):
+            assert store.materialize(0, NOW, version=version)[0].keys == 1
+            assert store.materialize_incremental(NOW, version=version)[0].view == "v"
+        for version in ("v1", "v3", "newest"):
+            refused = rf"version '{version}' of view 'v' is not the applied one \(v2\)"
+            with pytest.raises(NotSupported, match=refused):
+                store.materialize(0, NOW, version=version)
+            with pytest.raises(NotSupported, match=refused):
+                store.materialize_incremental(NOW, ["v"], version=version)
+        store.rollback(1)
+        assert store.materialize(0, NOW, version="v1")[0].keys == 1
 
 
 def test_a_chunk_that_is_done_is_not_done_again(tmp_path: Path) -> None:
@@ -195,9 +253,7 @@ def test_a_dropped_table_is_filled_again_though_the_run_was_killed(tmp_path: Pat
     with open_store(tmp_path) as store:
         store.materialize_incremental(NOW)
 
-    def killed(point: str) -> None:
-        raise RuntimeError(point)
-
+    killed = fail_at("materialize.opened", lambda: RuntimeError("opened"))
     other = FileSource(path="rows.parquet", timestamp_field="at", created_timestamp_column="at", name="rows")
     with open_store(tmp_path, crash=killed, source=other) as store, pytest.raises(RuntimeError, match="opened"):
         store.materialize_incremental(NOW)

@@ -223,3 +223,27 @@ def test_a_query_that_fails_on_the_way(tmp_path: Path) -> None:
         DuckDBEngine().query(
             "SELECT CAST(CASE WHEN i = 900000 THEN 'x' ELSE '1' END AS INT) FROM range(1000000) t(i)"
         ).read_all()
+
+
+def test_a_query_over_tables_reads_them_and_nothing_else(tmp_path: Path) -> None:
+    """Tables are read as often as the query says, in their order, and files are shut away."""
+    rows = pa.table({"a": [3, 1, 2]})
+    pq.write_table(rows, tmp_path / "a.parquet")
+    engine = DuckDBEngine(search=str(tmp_path))
+    query = 'SELECT a, (SELECT sum(a) FROM "order") AS total FROM "order"'
+    found = engine.query(query, {"order": rows.to_reader()}).read_all()
+    assert found["a"].to_pylist() == [3, 1, 2]
+    assert [int(total) for total in found["total"].to_pylist()] == [6, 6, 6]
+    with pytest.raises(RequestError, match="cannot run"):
+        engine.query("SELECT * FROM 'a.parquet'", {"order": rows.to_reader()})
+
+
+def test_a_query_over_more_rows_than_memory_spills(tmp_path: Path) -> None:
+    """Tables that a query reads need not fit in memory, and nothing is left on the disk."""
+    schema = pa.schema([("a", pa.int64())])
+    batches = (pa.record_batch([pa.array(range(n, n + 100_000))], schema=schema) for n in range(0, 10_000_000, 100_000))
+    engine = DuckDBEngine(memory_limit="130MB", temp_directory=str(tmp_path / "spill"))
+    reader = pa.RecordBatchReader.from_batches(schema, batches)
+    query = "SELECT count(*) AS n FROM rows WHERE a > (SELECT avg(a) FROM rows)"
+    assert engine.query(query, {"rows": reader}).read_all()["n"].to_pylist() == [5_000_000]
+    assert list((tmp_path / "spill").iterdir()) == []

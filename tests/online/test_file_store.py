@@ -215,7 +215,7 @@ def test_a_full_disk_changes_nothing(kind, tmp_path):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[-1] == "done"
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert all(str(path_in(tmp_path, kind)) in line and "nothing was written" in line for line in lines[:-1])
 
 
@@ -234,6 +234,8 @@ def test_a_full_map_names_its_setting(tmp_path):
         with pytest.raises(StoreFull, match=r"map_size, 1\.0 MB, .* raise online_store\.map_size") as caught:
             store.write(TABLES[0], keys, [row(key, 1) for key in keys])
         assert str(tmp_path) in str(caught.value)
+        with pytest.raises(StoreFull, match=r"map_size, 1\.0 MB, .* raise online_store\.map_size"):
+            store.swap(TABLES[0], keys, [None] * len(keys), [row(key, 1) for key in keys])
         assert store.scan(TABLES[0]) == []
         assert store.write(TABLES[0], keys[:10], [row(key, 1) for key in keys[:10]]) == 10
     with LmdbStore(tmp_path / "online.lmdb", map_size=1 << 26) as store:
@@ -258,9 +260,11 @@ with kind(path) as store:
     store.create(["demo/cards"])
     store.write("demo/cards", keys[:5], [row(key, 1) for key in keys[:5]])
     limit(1 << 19)
-    for event in (1, 2):
+    (held,) = store.read([("demo/cards", keys)])
+    for event in (1, 2, 3):
+        records = [row(key, event) for key in keys]
         try:
-            store.write("demo/cards", keys, [row(key, event) for key in keys])
+            store.swap("demo/cards", keys, held, records) if event == 3 else store.write("demo/cards", keys, records)
         except StoreFull as error:
             print(error)
         assert store.scan("demo/cards") == [(key, row(key, 1)) for key in keys[:5]]
@@ -308,6 +312,7 @@ with kind(path) as store:
     store.write("demo/cards", keys[:5], [row(key, 1) for key in keys[:5]])
     fill()
     refused(lambda: store.write("demo/cards", keys, [row(key, 2) for key in keys]))
+    refused(lambda: store.swap("demo/cards", keys[5:], [None] * 19_995, [row(key, 2) for key in keys[5:]]))
     assert store.read([("demo/cards", keys[:6])]) == [[*(row(key, 1) for key in keys[:5]), None]]
     with kind(path) as other:
         assert other.read([("demo/cards", keys[:1])]) == [[row(keys[0], 1)]]

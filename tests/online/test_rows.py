@@ -219,7 +219,7 @@ def test_any_number_of_features(count):
     records = RowWriter(layout).encode([KEY, b"other"], [1, 2], None, [[n, None] for n in range(count)])
     found = RowReader(layout).decode([KEY, b"other"], records)
     assert [list(column) for column in found.columns] == [[n, None] for n in range(count)]
-    assert list(found.events) == [1, 2]
+    assert (list(found.events), found.events[1], len(found.events), found.span) == ([1, 2], 2, 2, (1, 2))
     assert all(is_whole(key, record) for key, record in zip([KEY, b"other"], records, strict=True))
 
 
@@ -314,8 +314,9 @@ def test_gaps_and_deleted_keys_are_absent():
     deleted = reader.decode(keys, [a, tombstone(b"b", 7), c, None, tombstone(b"e", 9)])
     assert deleted == gaps
     nothing = reader.decode(keys[:2], [None, None])
-    assert nothing == rows.Decoded([[None, None], [None, None]], [None, None], [0, 1])
-    assert reader.decode([], []) == rows.Decoded([[], []], [], [])
+    assert nothing == rows.Decoded([[None, None], [None, None]], [None, None], None, [0, 1])
+    assert reader.decode([], []) == rows.Decoded([[], []], [], None, [])
+    assert (gaps.span, deleted.span) == ((1, 3), (1, 3))
 
 
 def test_only_wanted_features_are_returned():
@@ -323,7 +324,8 @@ def test_only_wanted_features_are_returned():
     layout = Layout.of([("a", Int64), ("b", String), ("c", UnixTimestamp)])
     records = RowWriter(layout).encode([KEY], [0], None, [[1], ["x"], [T]])
     assert [list(c) for c in RowReader(layout, ["c", "a", "c"]).decode([KEY], records).columns] == [[T], [1], [T]]
-    assert RowReader(layout, []).decode([KEY], records) == rows.Decoded([], [0])
+    keys_only = RowReader(layout, []).decode([KEY], records)
+    assert (keys_only.columns, list(keys_only.events), keys_only.span, keys_only.absent) == ([], [0], (0, 0), ())
     with pytest.raises(KeyError):
         RowReader(layout, ["z"])
 
@@ -342,7 +344,7 @@ def test_records_of_an_older_layout_give_what_they_have():
         [7, None, 2**40],
         [None, None, "z"],
     ]
-    assert list(found.events) == [1, None, 2]
+    assert (list(found.events), found.span) == ([1, None, 2], (1, 2))
     assert (found.absent, found.unknown, found.strange) == ([1], {0: [0], 3: [0]}, ())
 
 
@@ -403,6 +405,37 @@ def test_without_checks_a_wrong_bit_outside_of_the_values_is_found():
     for key, stored in [(KEY, record[:size]) for size in range(len(record))]:
         with pytest.raises(RecordCorrupt):
             reader.decode([key], [stored])
+
+
+def test_a_wrong_bit_touches_no_other_record():
+    """Without checks, whatever bit of a record is wrong, those read with it keep their values, or all are refused."""
+    layout = Layout.of([("n", Int64), ("s", String), ("t", Array(Int64)), ("b", Bytes), ("z", Int64)])
+    # With a length of 0 in place of 8 these are seven numbers, and an array of eight items, which go on into the next.
+    astray = b"\1\2\3\4\5\6\7\x98"
+    columns = [
+        [1, 2**40, -(2**40)],
+        ["a", "bc", "d" * 40],
+        [[1], [2, None], []],
+        [astray, astray, b""],
+        [None, 7, None],
+    ]
+    keys = [b"a", b"b", b"c"]
+    records = RowWriter(layout).encode(keys, [1, 2, 3], [None, 7, None], columns)
+    reader = RowReader(layout)
+    refused = 0
+    for row, record in enumerate(records):
+        others = [number for number in range(3) if number != row]
+        for bit in range(8 * len(record)):
+            damaged = bytearray(record)
+            damaged[bit // 8] ^= 1 << bit % 8
+            try:
+                found = reader.decode(keys, [*records[:row], bytes(damaged), *records[row + 1 :]])
+            except RecordCorrupt:
+                refused += 1
+                continue
+            assert [[c[n] for n in others] for c in found.columns] == [[c[n] for n in others] for c in columns]
+            assert [found.events[n] for n in others] == [n + 1 for n in others]
+    assert refused > 3 * 8 * 10
 
 
 def test_a_newer_format_is_named():

@@ -53,13 +53,23 @@ def everything() -> list[Any]:
     batch = BatchFeatureView(
         "batch", files, kinds, [user], aggregations=[Aggregation("a", "sum")], udf=total, mode="pandas"
     )
+    batch.takes = [Field("a", Int64), Field("t", String)]
+    chained = FeatureView("chained", [batch[["a"]], plain], kinds, [user], mode="sql")
     hour = Aggregation("a", "count", timedelta(hours=1), timedelta(minutes=5), "n", timedelta(seconds=1), "a > 0")
     stream = StreamFeatureView("stream", push, [Field("n", Int64)], [user], aggregations=[hour])
     made = OnDemandFeatureView(
         "made", [plain[["a"]], request], [Field("r", Float64)], total, "python", singleton=True, **words
     )
     part = plain[["s"]].with_name("then").with_join_key_map({"user_id": "buyer"})
-    return [Project("p", **words), plain, batch, stream, made, FeatureService("service", [part, made, plain], **words)]
+    return [
+        Project("p", **words),
+        chained,
+        plain,
+        batch,
+        stream,
+        made,
+        FeatureService("service", [part, made, plain], **words),
+    ]
 
 
 def test_every_definition_comes_back_as_it_went() -> None:
@@ -69,6 +79,11 @@ def test_every_definition_comes_back_as_it_went() -> None:
     found = {(definition.kind, definition.name): definition for definition in back.all()}
     for one in contents.all():
         assert alike(one, found[one.kind, one.name]), one
+    [chained] = [view for view in back.views if view.name == "chained"]
+    assert [(part.name, part.projection.features) for part in chained.source_views] == [
+        ("batch", ("a",)),
+        ("plain", None),
+    ]
     assert [service.projections for service in back.services] == [service.projections for service in contents.services]
     assert all(encode(one) == encode(found[one.kind, one.name]) for one in contents.all())
 

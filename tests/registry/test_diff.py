@@ -154,9 +154,12 @@ def test_a_changed_entity() -> None:
 
 
 def test_a_changed_source() -> None:
-    """Another path may change values; another request field breaks requests."""
+    """Another path may change values, a mapping does so surely; another request field breaks requests."""
     moved = one_change(SOURCE, FileSource(name="visits", path="new.parquet", timestamp_field="at"))
     assert describe(moved)[1] == ("    path: visits.parquet -> new.parquet   (values may differ: materialize again)")
+    mapping = {"uid": "user_id"}
+    mapped = one_change(SOURCE, FileSource("visits.parquet", "visits", timestamp_field="at", field_mapping=mapping))
+    assert [change.why for change in mapped.fields] == ["not served until it is materialized again"]
     request = one_change(RequestSource("pay", [VISITS]), RequestSource("pay", [VISITS, SPENT]))
     assert describe(request)[1] == "    + feature spent (Float64)   BREAKING: requests must give it"
 

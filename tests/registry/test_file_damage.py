@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from likewise.core.errors import NotFound, StoreError
-from likewise.registry.base import RegistryCorrupt
+from likewise.registry.base import RegistryCorrupt, RegistryTooNew
+from likewise.registry.database import FORMAT
 from likewise.registry.file import FileRegistry
 from likewise.registry.salvage import restorable, restore
 
@@ -69,17 +70,19 @@ def answers(whole: Path) -> dict[str, Any]:
 
 def check_damaged(path: Path, answers: dict[str, Any]) -> bool:
     """Check that every answer is right or a named error, and that what is said to be restorable is; True if damaged."""
-    damage: RegistryCorrupt | None = None
+    damage: RegistryCorrupt | RegistryTooNew | None = None
     with FileRegistry(path) as registry:
         try:
             for question, answer in observe(registry):
                 assert answer == answers[question], question
-        except RegistryCorrupt as error:
+        except (RegistryCorrupt, RegistryTooNew) as error:
             damage = error
     if damage is None:
         return False
     assert repr(str(path)) in str(damage)
-    if damage.restorable:
+    if isinstance(damage, RegistryTooNew):  # only if the damage is in the header's number of the format
+        assert damage.found == int.from_bytes(path.read_bytes()[60:64]) > FORMAT
+    elif damage.restorable:
         check_restored(path, damage.restorable, answers)
     return True
 

@@ -1,6 +1,8 @@
 import pytest
 
-from likewise.testing.oracle import Found, Row, View, as_of, latest, online, training_set
+from likewise.core.errors import AggregateOverflow
+from likewise.core.windows import Window
+from likewise.testing.oracle import Found, Row, View, as_of, latest, online, training_set, windowed
 
 US = 1
 DAY = 86_400_000_000
@@ -135,3 +137,49 @@ def test_online_answers_by_the_time_of_the_request():
     answers = [online(rows, (7,), now, ttl=50) for now in (99, 100, 150, 151)]
     assert [answer.status(0) for answer in answers] == ["NOT_FOUND", "PRESENT", "PRESENT", "OUTSIDE_MAX_AGE"]
     assert answers[1].value(0) == "b"
+
+
+EVENTS = [row(100, 1), row(160, 2, order=1), row(160, 3, created=170, order=2), row(130, None), row(150, 9, key=(8,))]
+
+
+@pytest.mark.parametrize(
+    ("t", "values"),
+    [(99, None), (100, [1]), (159, [1]), (160, [2, 3]), (161, [2, 3]), (219, [2, 3]), (220, None)],
+)
+def test_a_window_begins_after_its_old_end_and_ends_with_its_new_one(t, values):
+    """An event counts from its microsecond on, and no longer when the window's old end reaches it; nulls never do."""
+    assert windowed(EVENTS, (7,), t, Window(60), "last_n(10)", 0) == values
+
+
+@pytest.mark.parametrize(
+    ("window", "values"),
+    [
+        (Window(60, slide=30), [1, 2, 3]),
+        (Window(60, delay=1), [1]),
+        (Window(None), [1, 2, 3]),
+        (Window(None, delay=61), None),
+        (Window(1), [2, 3]),
+    ],
+)
+def test_slide_delay_and_lifetime_move_the_ends(window, values):
+    """A slide aligns the old end down, a delay moves both ends, and a lifetime has no old end."""
+    assert windowed(EVENTS, (7,), 160, window, "first_n(10)", 0) == values
+
+
+def test_a_window_of_an_unknown_key_is_empty_and_one_without_a_time_is_null():
+    """An unknown key has a count of 0 and no sum; where no time is asked for nothing has a value."""
+    asked = [windowed(EVENTS, (9,), 160, Window(60), function, 0) for function in ("count", "sum")]
+    assert asked == [0, None]
+    assert windowed(EVENTS, (7,), None, Window(60), "count", 0) is None
+
+
+def test_a_window_may_count_what_was_known():
+    """Known-by looks at the time asked for and not at the window's end, and an event without created time is known."""
+    asked = [windowed(EVENTS, (7,), t, Window(60, delay=9), "count", 0, known_by=True) for t in (169, 170)]
+    assert asked == [1, 2]
+
+
+def test_the_oracle_refuses_a_sum_beyond_its_type():
+    """A sum that Int64 does not hold is the same named error as in the engines."""
+    with pytest.raises(AggregateOverflow):
+        windowed([row(1, 2**63 - 1), row(1, 1, order=1)], (7,), 1, Window(None), "sum", 0)

@@ -35,13 +35,12 @@ def print_description(store: FeatureStore, definition: Definition) -> None:
     from likewise.define.view import FeatureView, WindowedView
 
     (_, name), *pairs = definition.summary()
-    facts: Pairs = [(label.replace("_", " "), text) for label, text in pairs if label != "features"]
+    shown_below = {"features", "aggregations", "online"}
+    facts: Pairs = [(label.replace("_", " "), text) for label, text in pairs if label not in shown_below]
     click.echo(f"{click.style(definition.noun, bold=True)} {name}")
     match definition:
         case WindowedView():
-            facts = [fact for fact in facts if fact[0] != "aggregations"]
-            mode: Pairs = [("mode", definition.mode)] if definition.function is not None else []
-            print_pairs([*facts, *mode, *_stored_facts(store, definition), *_readers(store, definition)])
+            print_pairs([*facts, *_stored_facts(store, definition), *_readers(store, definition)])
             _print_fields(definition.features)
             _print_windows(definition)
             _print_code(definition.function)
@@ -91,10 +90,21 @@ def _renamed_keys(service: FeatureService) -> Pairs:
 
 
 def _print_fields(fields: Iterable[Field]) -> None:
-    rows = [(each.name, each.dtype.name, each.description) for each in fields]
+    rows = [(each.name, each.dtype.name, each.description, _tags(each), _vector(each)) for each in fields]
     if rows:
         click.echo()
-        print_list(["FEATURE", "TYPE", "DESCRIPTION"], rows)
+        print_list(["FEATURE", "TYPE", "DESCRIPTION", "TAGS", "VECTOR"], rows)
+
+
+def _tags(field: Field) -> str:
+    return ", ".join(f"{key}={value}" for key, value in field.tags.items())
+
+
+def _vector(field: Field) -> str:
+    """Return what a field says of vector search; empty when it says nothing."""
+    said = {"indexed": field.vector_index, f"length {field.vector_length}": field.vector_length > 0}
+    metric = field.vector_search_metric or ""
+    return ", ".join([*(words for words, is_so in said.items() if is_so), *([metric] if metric else [])])
 
 
 def _print_windows(view: WindowedView) -> None:

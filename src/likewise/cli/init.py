@@ -165,7 +165,7 @@ def create_repo(
     Example:
         >>> files = create_repo(Path("hall"), "minimal", "hall")
         >>> [file.as_posix() for file in files if file.suffix in (".py", ".yaml")]
-        ['hall/feature_store.yaml', 'hall/features.py', 'hall/make_data.py']
+        ['hall/cases/readings.yaml', 'hall/feature_store.yaml', 'hall/features.py', 'hall/make_data.py']
     """
     chosen = find_template(template)
     check_name(project, "project")

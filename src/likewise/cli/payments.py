@@ -48,6 +48,8 @@ STOLEN_DAYS = 10
 """How long a stolen card goes unnoticed."""
 EPISODE_SHARE = 0.65
 """How many of the payments in such a time are fraud."""
+SPAN_DAYS = 30
+"""In every span of so many days, counted back from the last one whose truth is known, there is a fraud."""
 SHARE_TERMINAL = 0.003
 SHARE_STOLEN = 0.0025
 SHARE_LARGE = 0.0012
@@ -207,6 +209,7 @@ def _draw_payments(rng: np.random.Generator, size: int, customers: Customers, te
     )
     cents = _draw_cents(rng, customers.spend[customer], terminals.category[terminal], stolen)
     large = (rng.random(size) < SHARE_LARGE) & ~stolen & ~compromised
+    large |= _where_fraud_lacks(day, stolen | compromised | large, cents)
     cents[large] = (cents[large] + 30_000) * rng.integers(2, 6, int(large.sum()))
     scenario = compromised * 1 + stolen * 2 + large * 3
     return Payments(customer, terminal, time, cents, scenario, time + _draw_delay(rng, scenario > 0))
@@ -266,6 +269,16 @@ def _in_episode(rng: np.random.Generator, key: Ints, day: Ints, keys: int, wante
     for later in range(days):
         bad[who, np.clip(since + later, 0, DAYS - 1)] = True
     marked: Bools = bad[key, day] & (rng.random(len(key)) < EPISODE_SHARE)
+    return marked
+
+
+def _where_fraud_lacks(day: Ints, fraud: Bools, cents: Ints) -> Bools:
+    """Mark the largest payment of each span of days that has no fraud, as a small world's may by chance."""
+    marked = np.zeros(len(day), dtype=np.bool_)
+    for end in range(DAYS - LABEL_DELAY.days, 0, -SPAN_DAYS):
+        rows = np.flatnonzero((day >= end - SPAN_DAYS) & (day < end))
+        if len(rows) and not fraud[rows].any():
+            marked[rows[np.argmax(cents[rows])]] = True
     return marked
 
 

@@ -46,6 +46,7 @@ def _below(definition: Definition) -> Iterator[Definition]:
             yield from definition.entity_objects
             sources: list[DataSource | None] = [definition.source, definition.batch_source]
             yield from (source for source in sources if source is not None)
+            yield from definition.source_views
         case OnDemandFeatureView():
             yield from definition.source_views
             yield from definition.request_sources

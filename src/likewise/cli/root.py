@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "run": "begin",
     },
     "Change definitions": {
+        "test": "test",
         "plan": "change",
         "apply": "change",
         "history": "change",
@@ -54,6 +55,8 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "materialize-incremental": "materialize",
         "push": "online",
         "get-online-features": "online",
+        "serve": "serve",
+        "explain": "explain",
         "delete-online-keys": "online",
     },
     "Look after it": {
@@ -66,8 +69,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
 }
 """Heading to the commands below it, each with the module of ``commands/`` that has it in its table ``COMMANDS``."""
 LATER: Mapping[str, str] = {
-    "serve": "read in a Python program with FeatureStore(…).get_online_features, or 'likewise get-online-features'",
-    "listen": "write in a Python program with FeatureStore(…).push, or 'likewise push'",
+    "listen": "push over HTTP with 'likewise serve', or with 'likewise push'",
     "serve_offline": "make training sets with 'likewise get-historical-features'",
     "serve_registry": "give programs the registry's file; 'likewise registry-dump' prints what it holds",
     "serve_transformations": "on-demand views are computed in the program that reads them",
@@ -190,7 +192,7 @@ def _stop_printing() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     envvar=["LIKEWISE_FS_YAML_FILE_PATH", "FEAST_FS_YAML_FILE_PATH"],
-    help="Read this configuration, not the feature_store.yaml of the repo.",
+    help="Read this configuration, not the feature_store.yaml of the repo; the repo stays where it is.",
 )
 @click.option(
     "--log-level",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from likewise.cli.output import plain
 from likewise.core.errors import InvalidTime, RequestError
+from likewise.core.frames import to_rows
 from likewise.core.names import near_misses
 from likewise.core.time import from_micros, to_micros
 from likewise.core.types import Family
@@ -86,8 +87,9 @@ def read_rows(given: str, what: str, hints: Hints) -> pa.Table:
             cure=f"give a file that ends with {', '.join(READERS)}, or JSON such as '[{{\"user_id\": 1}}]'",
         )
     if not path.is_file():
-        near = near_misses(path.name, [other.name for other in path.parent.glob("*") if other.suffix in READERS])
-        raise RequestError(f"there is no file {given!r}", cure=near)
+        others = [other.name for other in path.parent.glob("*") if other.suffix in READERS]
+        near = near_misses(path.name, others, "mend the path, or write the file")
+        raise RequestError(f"there is no file {given!r} in {str(path.parent.resolve())!r}", cure=near)
     return reader(path, what, hints)
 
 
@@ -230,7 +232,7 @@ def _write_json_lines(batches: pa.RecordBatchReader, path: Path) -> int:
     rows = 0
     with path.open("w", encoding="utf-8") as file:
         for batch in batches:
-            for row in batch.to_pylist():
+            for row in to_rows(batch):
                 file.write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n")
             rows += batch.num_rows
     return rows

@@ -48,10 +48,12 @@ class Session:
         Raises:
             RepoNotFound: there is none, or it cannot be told which one is meant.
         """
-        from likewise.config import find_repo
+        from likewise.config import find_repo, place_of
         from likewise.core.errors import RepoNotFound
 
         start = self.start()
+        if self.file is not None and self.folder is None:
+            return place_of(None, self.file)[0]
         try:
             return find_repo(start)
         except RepoNotFound:

@@ -3,7 +3,8 @@
 Customers live in cities, have an age, a segment, a usual amount and a pace of their own; each has favourite terminals
 near home and sometimes travels. Payments follow a rhythm of the week and the day. About one in 150 is fraud, of three
 kinds: a terminal is *compromised* for some days, a card is *stolen* and used far from home for large amounts, or a
-single payment is plainly too *large* for the card's owner to have made it. Nobody knows at once: a fraud is reported up
+single payment is plainly too *large* for the card's owner to have made it; however small the world, every 30 days have
+one. Nobody knows at once: a fraud is reported up
 to 7 days later, and a payment without report counts as honest after 7 days.
 
 :func:`write_world` writes these Parquet files. All times are UTC; amounts are in one currency, exact to the cent.

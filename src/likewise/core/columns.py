@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from likewise.core.errors import InvalidTime, SourceDrift
-from likewise.core.nested import NESTED, with_parts
+from likewise.core.nested import with_parts
 from likewise.core.time import EARLIEST, LATEST
-from likewise.core.types import Family, FeatureType, accepts, arrow_type, type_from_arrow
+from likewise.core.types import NESTED, Family, FeatureType, accepts, arrow_type, is_list, type_from_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -269,7 +269,7 @@ def _plain_type(held: pa.DataType) -> pa.DataType:
     if pa.types.is_struct(held):
         fields = [field.with_type(_plain_type(field.type)) for field in held]
         return held if fields == list(held) else pa.struct(fields)
-    if not pa.types.is_list(held) and not pa.types.is_large_list(held) and not pa.types.is_fixed_size_list(held):
+    if not is_list(held):
         return held
     inner = held.value_field.with_type(_plain_type(held.value_type))
     if inner == held.value_field:

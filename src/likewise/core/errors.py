@@ -22,6 +22,7 @@
     │   ├── SourceUnreadable       a corrupt or foreign file
     │   └── SourceDrift            a column missing, or of another type
     ├── TransformError             a user's function failed, or returned what it did not declare
+    ├── AggregateOverflow          OverflowError: a window's result that its type cannot hold
     ├── ConfigError                ValueError: feature_store.yaml
     ├── StoreError                 a registry or online store that cannot do its work
     │   ├── StoreCorrupt           RecordCorrupt, RegistryCorrupt (registry/base.py)
@@ -78,7 +79,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}: " if self.file else ""
-        return f"{where}{self.what}. {self.cure}" if self.cure else f"{where}{self.what}"
+        return f"{where}{self.what.rstrip('.')}. {self.cure}" if self.cure else f"{where}{self.what}"
 
 
 class DefinitionError(LikewiseError):
@@ -98,12 +99,12 @@ class InvalidDefinition(DefinitionError, ValueError):
 
 
 class RepoProblems(DefinitionError, ValueError):
-    """Everything that is wrong with a repo, found in one pass; nothing was applied."""
+    """Everything that is wrong with a repo, found in one pass; nothing was done, and ``outcome`` says what."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], outcome: str = "nothing was applied") -> None:
         self.problems = tuple(problems)
         count = len(self.problems)
-        head = f"{count} problem{'s' if count != 1 else ''} found; nothing was applied"
+        head = f"{count} problem{'s' if count != 1 else ''} found; {outcome}"
         super().__init__("\n  ".join([head, *map(str, self.problems)]))
 
 
@@ -148,7 +149,12 @@ class CatalogNotFound(NotFound):
 
 
 class RequestError(LikewiseError, ValueError):
-    """The call cannot be answered as it was written."""
+    """The call cannot be answered as it was written; ``column`` and ``row`` say where in its rows, as far as known."""
+
+    def __init__(self, message: str, *, cure: str = "", column: str | None = None, row: int | None = None) -> None:
+        super().__init__(message, cure=cure)
+        self.column = column
+        self.row = row
 
 
 class EntityKeyError(RequestError):
@@ -192,6 +198,10 @@ class SourceDrift(SourceError):
 
 class TransformError(LikewiseError):
     """A user's function failed, or returned something else than it declared."""
+
+
+class AggregateOverflow(LikewiseError, OverflowError):
+    """The result of a window is beyond what its type holds."""
 
 
 class ConfigError(LikewiseError, ValueError):

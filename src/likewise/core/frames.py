@@ -2,15 +2,17 @@
 
 Integers and booleans with nulls become pandas' nullable types, and stay what they are (S8); without nulls they are
 plain NumPy columns. Lists of numbers without nulls inside are NumPy arrays; all other lists are Python's, and structs
-are dicts, with the values that they have: an integer beside a null stays an integer.
+and maps are dicts, with the values that they have: an integer beside a null stays an integer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from likewise.core.errors import BackendMissing, RequestError
+from likewise.core.types import is_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +43,19 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
     frame = pd.DataFrame(columns, copy=False) if columns else pd.DataFrame(index=range(table.num_rows))
     frame.columns = pd.Index(table.column_names)
     return frame
+
+
+def to_rows(table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
+    """Return a table as one dict of Python values for each row; maps are dicts, also inside lists and structs.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> to_rows(pa.table({"a": [1], "m": pa.array([[("k", "v")]], pa.map_(pa.string(), pa.string()))}))
+        [{'a': 1, 'm': {'k': 'v'}}]
+    """
+    columns = [_values(column) for column in table.columns]
+    names = table.column_names
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def to_polars(table: pa.Table) -> pl.DataFrame:
@@ -75,7 +90,49 @@ def _column(column: pa.ChunkedArray) -> Any:
             pa.bool_(): pd.BooleanDtype(),
         }
         return column.to_pandas(types_mapper=nullable.get)
-    return pd.Series(column.to_pylist(), dtype=object) if _has_parts(column) else column.to_pandas()
+    return pd.Series(_values(column), dtype=object) if _has_parts(column) else column.to_pandas()
+
+
+def _values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Return a column's values as Python has them: structs and maps are dicts, also inside lists."""
+    values: list[Any] = column.to_pylist()
+    turn = _with_dicts(column.type)
+    return values if turn is None else _each(values, turn)
+
+
+def _with_dicts(held: pa.DataType) -> Callable[[Any], Any] | None:
+    """Return what makes dicts of the maps in one value of an Arrow type; None where there are none."""
+    import pyarrow as pa
+
+    if pa.types.is_map(held):
+        return _dict_of(_with_dicts(held.item_type))
+    if pa.types.is_struct(held):
+        turns = {field.name: turn for field in held if (turn := _with_dicts(field.type)) is not None}
+        return partial(_each_field, turns=turns) if turns else None
+    inner = _with_dicts(held.value_type) if is_list(held) else None
+    return None if inner is None else partial(_each, turn=inner)
+
+
+def _dict_of(turn: Callable[[Any], Any] | None) -> Callable[[list[tuple[Any, Any]]], Any]:
+    def make(pairs: list[tuple[Any, Any]]) -> Any:
+        items = (
+            pairs if turn is None else zip([key for key, _ in pairs], _each([v for _, v in pairs], turn), strict=True)
+        )
+        try:
+            found = dict(items)
+        except TypeError:  # keys that are lists or structs
+            return pairs
+        return found if len(found) == len(pairs) else pairs  # a caller's own map may hold a key twice
+
+    return make
+
+
+def _each(values: list[Any], turn: Callable[[Any], Any]) -> list[Any]:
+    return [None if value is None else turn(value) for value in values]
+
+
+def _each_field(record: dict[str, Any], turns: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    return {name: turns[name](item) if name in turns and item is not None else item for name, item in record.items()}
 
 
 def _has_parts(column: pa.ChunkedArray) -> bool:
@@ -83,9 +140,9 @@ def _has_parts(column: pa.ChunkedArray) -> bool:
     import pyarrow as pa
 
     checks, held = pa.types, column.type
-    if checks.is_struct(held):
+    if checks.is_struct(held) or checks.is_map(held):
         return True
-    if not (checks.is_list(held) or checks.is_large_list(held) or checks.is_fixed_size_list(held)):
+    if not is_list(held):
         return False
     number = checks.is_integer(held.value_type) or checks.is_floating(held.value_type)
     return not number or any(chunk.flatten().null_count for chunk in column.chunks)
@@ -106,6 +163,23 @@ def to_table(rows: object, what: str = "rows") -> pa.Table:
         >>> to_table([{"a": 1}, {"a": 2}]).num_rows
         2
     """
+    table = _read_table(rows, what)
+    refuse_twins(table.column_names, what)
+    return table
+
+
+def refuse_twins(names: Sequence[str], what: str) -> None:
+    """Refuse columns of which two have one name.
+
+    Raises:
+        RequestError: two have.
+    """
+    for number, name in enumerate(names) if len(set(names)) < len(names) else ():
+        if name in names[:number]:
+            raise RequestError(f"the {what} have two columns named {name!r}", cure="rename one of them")
+
+
+def _read_table(rows: object, what: str) -> pa.Table:
     import pandas as pd
     import pyarrow as pa
 
@@ -118,7 +192,7 @@ def to_table(rows: object, what: str = "rows") -> pa.Table:
             case pa.RecordBatchReader():
                 return rows.read_all()
             case pd.DataFrame():
-                return _from_pandas(rows)
+                return _from_pandas(rows, what)
             case ArrowStream():
                 return pa.RecordBatchReader.from_stream(rows).read_all()
             case Mapping():
@@ -126,7 +200,7 @@ def to_table(rows: object, what: str = "rows") -> pa.Table:
             case Sequence() if not isinstance(rows, str | bytes) and all(isinstance(row, Mapping) for row in rows):
                 names = dict.fromkeys(name for row in rows for name in row)  # a later row may have more of them
                 return pa.table({str(name): [row.get(name) for row in rows] for name in names})
-    except (pa.ArrowException, TypeError, OverflowError) as error:
+    except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError) as error:
         raise RequestError(f"the {what} cannot be read as columns of one type each: {error}") from error
     raise RequestError(
         f"the {what} are a {type(rows).__name__}",
@@ -134,12 +208,10 @@ def to_table(rows: object, what: str = "rows") -> pa.Table:
     )
 
 
-def _from_pandas(frame: pd.DataFrame) -> pa.Table:
+def _from_pandas(frame: pd.DataFrame, what: str) -> pa.Table:
     """Take every column, and no index: an index is not a column until it is made one."""
     import pyarrow as pa
 
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise RequestError(f"the rows have two columns named {twice[0]!r}", cure="rename one of them")
+    refuse_twins(list(frame.columns), what)
     table = pa.Table.from_pandas(frame, preserve_index=False)
     return table.replace_schema_metadata(None)

@@ -25,10 +25,12 @@ import struct
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import accumulate, repeat
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from likewise.core.errors import EntityKeyError, InvalidType, StoreCorrupt, StoreTooNew
+from likewise.core.columns import Column, cast_exactly, conform
+from likewise.core.errors import EntityKeyError, InvalidType, SourceDrift, StoreCorrupt, StoreTooNew
 from likewise.core.time import EARLIEST, LATEST, from_micros, to_micros
 from likewise.core.types import Family, FeatureType, arrow_type
 
@@ -59,6 +61,7 @@ _TAGS = {
 KEY_FAMILIES = frozenset(_TAGS)
 """What a key may be made of."""
 KEY_CURE = "use text, a number, bytes, Bool, UnixTimestamp, Uuid or Decimal"
+_ONE_BY_ONE = (Family.UUID, Family.DECIMAL)
 _SORTED_AS_VALUES = (Family.BOOL, Family.INT, Family.TIME)
 _BOUNDS = {"Int32": (-(1 << 31), (1 << 31) - 1), "Int64": (-(1 << 63), (1 << 63) - 1)}
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,25}\s*")
@@ -165,26 +168,29 @@ class KeyCodec:
 
     def _encode_slice(self, columns: list[pa.Array], start: int) -> list[bytes]:
         checked = [
-            _fitted(column, name, t, start) for column, name, t in zip(columns, self.names, self.types, strict=True)
+            column if t.family in _ONE_BY_ONE else _coerced(name, column, t, start)
+            for column, name, t in zip(columns, self.names, self.types, strict=True)
         ]
         fixed = [_matrix(column, t.family) for column, t in zip(checked, self.types, strict=True)]
         matrices = [matrix for matrix in fixed if matrix is not None]
         if len(matrices) == len(fixed):
             return _rows_of(self._heads, matrices)
         pieces = [
-            _rows_of([head], [matrix]) if matrix is not None else self._encode_variable(i, column)
+            _rows_of([head], [matrix]) if matrix is not None else self._encode_variable(i, column, start)
             for i, (head, column, matrix) in enumerate(zip(self._heads, checked, fixed, strict=True))
         ]
         return _joined(pieces, 0)
 
-    def _encode_variable(self, index: int, column: pa.Array) -> Pieces:
+    def _encode_variable(self, index: int, column: pa.Array, start: int) -> Pieces:
         if self.types[index].family in (Family.TEXT, Family.BYTES):
             return _text_pieces(column, self._heads[index])
-        values = coerce(self.names[index], column.to_pylist(), self.types[index])
+        values = coerce(self.names[index], column.to_pylist(), self.types[index], start)
         return self._encoders[index](values)
 
 
-def coerce(name: str, values: Iterable[Any], wanted: FeatureType, first_row: int = 0) -> list[Any]:
+def coerce(
+    name: str, values: Iterable[Any], wanted: FeatureType, first_row: int = 0, *, nulls: bool = False
+) -> list[Any]:
     """Turn values into those of a join key's type, where nothing is lost by it.
 
     ``"1"`` and ``1.0`` become 1 for an integer key. What would be a guess is refused: True or 1.5 for an integer, 1 for
@@ -195,6 +201,7 @@ def coerce(name: str, values: Iterable[Any], wanted: FeatureType, first_row: int
         values: Python or numpy values.
         wanted: the join key's type.
         first_row: the row number of the first value, for messages.
+        nulls: whether None stays None; otherwise it is refused.
 
     Returns:
         A list of int, float, str, bytes, bool, datetime (UTC), UUID or Decimal.
@@ -219,10 +226,45 @@ def coerce(name: str, values: Iterable[Any], wanted: FeatureType, first_row: int
     done: list[Any] = []
     for row, value in enumerate(given):
         try:
-            done.append(convert(value, wanted))
+            done.append(None if value is None and nulls else convert(value, wanted))
         except (ValueError, TypeError, ArithmeticError, struct.error) as error:
             raise _refused(name, first_row + row, value, wanted) from error
     return done
+
+
+def coerce_column(name: str, column: Column, wanted: FeatureType, first_row: int = 0, *, nulls: bool = False) -> Column:
+    """Turn an Arrow column into one of a join key's type, by the very rule of :func:`coerce`.
+
+    What Arrow turns without loss is turned as a whole; everything else goes through :func:`coerce`, value by value.
+
+    Args:
+        name: the join key's name, for messages.
+        column: the values, of any type.
+        wanted: the join key's type.
+        first_row: the row number of the first value, for messages.
+        nulls: whether a null stays one, as in entity rows, where it matches nothing; otherwise it is refused.
+
+    Returns:
+        The column in the join key's Arrow type; UUIDs as their usual text.
+
+    Raises:
+        EntityKeyError: a value is null, or is not of the type; the message names the join key, the row (from 0) and
+            the value.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from likewise.core.types import Int64
+        >>> coerce_column("customer", pa.array(["1", None]), Int64, nulls=True).to_pylist()
+        [1, None]
+    """
+    import pyarrow as pa
+
+    _tag(wanted, name)
+    if not isinstance(column, pa.ChunkedArray):
+        return _coerced(name, _flat(column), wanted, first_row, nulls)
+    starts = accumulate(map(len, column.chunks), initial=first_row)
+    done = [_coerced(name, _flat(chunk), wanted, at, nulls) for chunk, at in zip(column.chunks, starts, strict=False)]
+    return pa.chunked_array(done, arrow_type(wanted))
 
 
 def decode_key(key: bytes) -> tuple[Any, ...]:
@@ -266,8 +308,16 @@ def _bools(head: bytes) -> Callable[[Sequence[Any]], Pieces]:
 
 
 def _ints(head: bytes) -> Callable[[Sequence[Any]], Pieces]:
-    pack = struct.Struct(f">{len(head)}sQ").pack
-    return lambda column: [pack(head, value + _BIAS) for value in column]
+    any_int = struct.Struct(f">{len(head)}sQ").pack
+    below_32_bits, begin = struct.Struct(f">{len(head) + 4}sI").pack, head + b"\x80\0\0\0"
+
+    def encode(column: Sequence[Any]) -> Pieces:
+        try:  # most are, and are packed in two thirds of the time: no larger int is made of them
+            return list(map(below_32_bits, repeat(begin), column))
+        except struct.error:
+            return [any_int(head, value + _BIAS) for value in column]
+
+    return encode
 
 
 def _floats(head: bytes) -> Callable[[Sequence[Any]], Pieces]:
@@ -346,28 +396,48 @@ def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return whole.dictionary_decode() if pa.types.is_dictionary(whole.type) else whole
 
 
-def _fitted(column: pa.Array, name: str, wanted: FeatureType, start: int) -> pa.Array:
-    """Return the column in its key's Arrow type; what Arrow cannot cast without loss goes through :func:`coerce`."""
+def _coerced(name: str, column: pa.Array, wanted: FeatureType, start: int, nulls: bool = False) -> pa.Array:
+    """Return a column in its key's Arrow type; what Arrow cannot turn without loss goes through :func:`coerce`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if column.null_count:
+    if column.null_count and not nulls:
         raise _refused(name, start + pc.index(column.is_null(), True).as_py(), None, wanted)
-    if wanted.family is Family.TIME and pa.types.is_timestamp(column.type):
+    settled = _at_once(column, name, wanted, start)
+    if settled is not None:
+        return settled
+    values = coerce(name, column.to_pylist(), wanted, start, nulls=nulls)
+    if wanted.family is Family.UUID:
+        values = [None if value is None else str(value) for value in values]
+    return pa.array(values, arrow_type(wanted))
+
+
+def _at_once(column: pa.Array, name: str, wanted: FeatureType, start: int) -> pa.Array | None:
+    """Return a whole column in its key's Arrow type; None where its values have to be looked at one by one."""
+    from pyarrow import types
+
+    if wanted.family is Family.TIME and types.is_timestamp(column.type):
         return _in_years(column, name, wanted, start)
-    target = arrow_type(wanted)
-    if wanted.family is Family.FLOAT and pa.types.is_floating(column.type):
-        nan = pc.index(pc.is_nan(column), True).as_py()
-        if nan >= 0:
-            raise _refused(name, start + nan, math.nan, wanted)
-    if column.type == target or wanted.family in (Family.UUID, Family.DECIMAL):  # those are coerced one by one
-        return column
-    if _same_kind(column.type, wanted.family):
-        try:
-            return column.cast(target, safe=wanted.name != "Float32")
-        except pa.ArrowInvalid:
-            pass  # one value does not fit: coerce() finds it and names it
-    return pa.array(coerce(name, column.to_pylist(), wanted, start), target)
+    try:
+        if types.is_null(column.type):
+            return column.cast(arrow_type(wanted))
+        if wanted.family is Family.UUID:
+            return conform(column, wanted, name)
+        if wanted.family is Family.FLOAT and types.is_floating(column.type):
+            return _plain_floats(cast_exactly(column, arrow_type(wanted)))
+        if column.type == arrow_type(wanted):
+            return column
+        return column.cast(arrow_type(wanted)) if _same_kind(column.type, wanted.family) else None
+    except (ValueError, SourceDrift):  # one value does not fit: coerce() finds it and names it
+        return None
+
+
+def _plain_floats(column: pa.Array) -> pa.Array | None:
+    """Return floats with one zero; None if one is NaN, which is no key."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return None if pc.any(pc.is_nan(column)).as_py() else pc.add(column, pa.scalar(0.0, column.type))
 
 
 def _same_kind(found: pa.DataType, family: Family) -> bool:
@@ -375,7 +445,6 @@ def _same_kind(found: pa.DataType, family: Family) -> bool:
 
     kinds = {
         Family.INT: (types.is_integer,),
-        Family.FLOAT: (types.is_floating,),
         Family.TEXT: (types.is_large_string, types.is_string_view),
         Family.BYTES: (types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary),
     }
@@ -388,14 +457,15 @@ def _in_years(column: pa.Array, name: str, wanted: FeatureType, start: int) -> p
     import pyarrow as pa
 
     factor = {"s": 1_000_000, "ms": 1000}.get(column.type.unit, 1)
-    ticks = column.cast(pa.int64()).to_numpy()
+    nulls = column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
+    ticks = column.cast(pa.int64()).fill_null(0).to_numpy()
     if column.type.unit == "ns":
         ticks = ticks // 1000
     outside = (ticks < EARLIEST // factor) | (ticks > LATEST // factor)
     if outside.any():
         row = int(np.argmax(outside))
         raise _refused(name, start + row, column[row].cast(pa.int64()).as_py(), wanted)
-    return pa.array(ticks * factor)
+    return pa.array(ticks * factor, mask=nulls).cast(arrow_type(wanted))
 
 
 def _matrix(column: pa.Array, family: Family) -> Matrix | None:
@@ -478,10 +548,10 @@ def _whole(value: Any) -> int:
         if not _WHOLE.fullmatch(value):
             raise ValueError
         return int(value)
+    if not isinstance(value, decimal.Decimal | Real) or type(value).__name__ == "timedelta64":  # numpy says it is one
+        raise TypeError
     if isinstance(value, Integral):
         return int(value)
-    if not isinstance(value, decimal.Decimal | Real):
-        raise TypeError
     number = int(value) if isinstance(value, decimal.Decimal) else int(float(value))
     if number != value:
         raise ValueError
@@ -512,7 +582,7 @@ def _to_bytes(value: Any, _: FeatureType) -> bytes:
 
 
 def _to_time(value: Any, _: FeatureType) -> datetime:
-    return from_micros(to_micros(value, "key"))
+    return from_micros(to_micros(_whole(value) if isinstance(value, Integral) else value, "key"))
 
 
 def _to_uuid(value: Any, _: FeatureType) -> uuid.UUID:
@@ -567,12 +637,15 @@ _WORDS = {
 def _refused(name: str, row: int, value: object, wanted: FeatureType) -> EntityKeyError:
     words = _WORDS[wanted.family]
     if value is None:
-        return EntityKeyError(f"the join key {name!r} is null in row {row}", cure=f"give every row {words} ({wanted})")
+        what, cure = f"the join key {name!r} is null in row {row}", f"give every row {words} ({wanted})"
+        return EntityKeyError(what, cure=cure, column=name, row=row)
     text = repr(value)
     shown = text if len(text) <= 80 else text[:77] + "..."
     return EntityKeyError(
         f"the join key {name!r} is {shown} ({type(value).__name__}) in row {row}, and its entity says {wanted}",
         cure=f"give {words} that {wanted} can hold",
+        column=name,
+        row=row,
     )
 
 

@@ -35,21 +35,28 @@ def check_name(name: object, what: str) -> str:
     )
 
 
-def near_misses(name: str, known: Iterable[str]) -> str:
+def near_misses(name: str, known: Iterable[str], without: str = "there is none yet; add it") -> str:
     """Say which of the known names may have been meant, as the end of an error message.
+
+    Args:
+        name: the name that is not known.
+        known: those that are.
+        without: what to do where no name is known at all.
 
     Example:
         >>> near_misses("ammount", ["amount", "count"])
         "did you mean 'amount'?"
         >>> near_misses("x", ["amount", "count"])
         "known: 'amount', 'count'"
+        >>> near_misses("x", [])
+        'there is none yet; add it'
     """
     names = sorted(set(known))
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.7)
+    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.7)
     if close:
         return "did you mean " + " or ".join(map(repr, close)) + "?"
     if not names:
-        return "there are none"
+        return without
     shown = ", ".join(map(repr, names[:8]))
     return f"known: {shown}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 Part = Callable[["pa.Array", FeatureType], "pa.Array"]
 """Brings a part of the values to a declared type."""
-NESTED = (Family.LIST, Family.SET, Family.STRUCT, Family.MAP)
-"""The families whose values have parts."""
 
 
 def with_parts(column: pa.Array, declared: FeatureType, part: Part) -> pa.Array:
@@ -59,7 +57,7 @@ def _lists(column: pa.Array, declared: FeatureType, part: Part) -> pa.Array:
     assert declared.inner is not None
     lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
     values = part(pc.list_flatten(column), declared.inner)
-    if declared.family is Family.SET and declared.inner.family not in NESTED:
+    if declared.family is Family.SET:
         lengths, values = _ascending(lengths, values)
     return _from_lengths(lengths, values, _nulls(column))
 

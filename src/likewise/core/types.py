@@ -37,6 +37,10 @@ class Family(enum.Enum):
     UNKNOWN = "unknown"
 
 
+NESTED = (Family.LIST, Family.SET, Family.STRUCT, Family.MAP)
+"""The families whose values have parts."""
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureType:
     """The type of a feature or an entity key.
@@ -220,11 +224,19 @@ def Array(inner: object) -> FeatureType:
 def Set(inner: object) -> FeatureType:
     """Return the type of sets whose elements have one type; stored in ascending order, without repeats.
 
+    Args:
+        inner: the elements' type: text, a number, bytes, a time or the like. What is none is named where the set is
+            used, and so is a set of lists, sets, maps or structs, of which Python can make no set.
+
     Example:
         >>> Set(String)
         Set(String)
     """
-    return _made_of("Set", Family.SET, inner)
+    made = _made_of("Set", Family.SET, inner)
+    if made.inner is None or made.inner.family not in NESTED:
+        return made
+    fault = InvalidType(f"{made} is no type: a set cannot hold {made.inner}", cure=f"declare it Array({made.inner})")
+    return FeatureType(made.name, Family.UNKNOWN, fault=fault)
 
 
 def _made_of(maker: str, family: Family, inner: object) -> FeatureType:
@@ -328,7 +340,7 @@ def parse_type(text: str) -> FeatureType:
         raise _unknown_type(text) from error
     if tokens:
         raise _unknown_type(text)
-    return parsed
+    return as_type(parsed)
 
 
 def _parse(tokens: list[str], text: str) -> FeatureType:
@@ -435,11 +447,11 @@ def type_from_arrow(data_type: pa.DataType) -> FeatureType:
         (checks.is_fixed_size_binary, Bytes),
         (lambda t: checks.is_timestamp(t) or checks.is_date(t), UnixTimestamp),
         (checks.is_decimal, Decimal),
-        (checks.is_map, Map),
+        (lambda t: checks.is_map(t) and accepts(String, t.key_type) and accepts(String, t.item_type), Map),
     ):
         if holds(data_type):
             return found
-    if checks.is_list(data_type) or checks.is_large_list(data_type) or checks.is_fixed_size_list(data_type):
+    if is_list(data_type):
         return Array(type_from_arrow(data_type.value_type))
     if checks.is_struct(data_type):
         return Struct({field.name: type_from_arrow(field.type) for field in data_type})
@@ -459,17 +471,38 @@ def accepts(declared: FeatureType, data_type: pa.DataType) -> bool:
     """
     import pyarrow as pa
 
-    if pa.types.is_null(data_type):
+    if pa.types.is_null(data_type):  # also the elements of lists that are all empty
         return True
     if isinstance(data_type, pa.UuidType):
         return declared.family in (Family.UUID, Family.TEXT)
     if isinstance(data_type, pa.BaseExtensionType):
         return accepts(declared, data_type.storage_type)
+    if pa.types.is_dictionary(data_type):
+        return accepts(declared, data_type.value_type)
+    if declared.family in (Family.LIST, Family.SET) and declared.inner is not None:
+        return is_list(data_type) and accepts(declared.inner, data_type.value_type)
+    if declared.family is Family.STRUCT:
+        held = {part.name: part.type for part in data_type} if pa.types.is_struct(data_type) else {}
+        return all(name in held and accepts(inner, held[name]) for name, inner in declared.fields)
     try:
         found = type_from_arrow(data_type)
     except InvalidType:
         return False
-    return _fits(declared, found)
+    return found.family in _WIDENING.get(declared.family, (declared.family,))
+
+
+def is_list(data_type: pa.DataType) -> bool:
+    """Tell whether an Arrow type is one of its kinds of lists.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> is_list(pa.list_(pa.int64())), is_list(pa.int64())
+        (True, False)
+    """
+    import pyarrow as pa
+
+    checks = pa.types
+    return bool(checks.is_list(data_type) or checks.is_large_list(data_type) or checks.is_fixed_size_list(data_type))
 
 
 _WIDENING: Mapping[Family, tuple[Family, ...]] = {
@@ -477,15 +510,4 @@ _WIDENING: Mapping[Family, tuple[Family, ...]] = {
     Family.FLOAT: (Family.FLOAT, Family.INT, Family.DECIMAL),
     Family.DECIMAL: (Family.DECIMAL, Family.INT),
     Family.UUID: (Family.UUID, Family.TEXT, Family.BYTES),
-    Family.MAP: (Family.MAP,),
 }
-
-
-def _fits(declared: FeatureType, found: FeatureType) -> bool:
-    if declared.family in (Family.LIST, Family.SET):
-        inner = found.family is Family.LIST and found.inner is not None and declared.inner is not None
-        return inner and _fits(declared.inner, found.inner)  # type: ignore[arg-type]
-    if declared.family is Family.STRUCT:
-        held = dict(found.fields)
-        return found.family is Family.STRUCT and all(n in held and _fits(t, held[n]) for n, t in declared.fields)
-    return found.family in _WIDENING.get(declared.family, (declared.family,))

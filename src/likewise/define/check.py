@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from likewise.core.errors import Problem
-from likewise.core.names import near_misses
+from likewise.core.errors import InvalidName, Problem
+from likewise.core.names import check_name, near_misses
 from likewise.define.contents import Contents
 from likewise.define.definition import Definition
 from likewise.define.service import FeatureService
@@ -33,7 +33,7 @@ def check(contents: Contents, project: str = "") -> list[Problem]:
     """
     found = [problem for definition in contents.all() for problem in definition.problems]
     found.extend(_project_name(contents, project))
-    for rule in (_unique_names, _entities_known, _referred, _features, _sources, _on_demand, _services):
+    for rule in (_unique_names, _entities_known, _referred, _derived, _features, _sources, _on_demand, _services):
         found.extend(rule(contents))
     return sorted(dict.fromkeys(found), key=lambda problem: (problem.file, problem.line))
 
@@ -84,9 +84,9 @@ def alike(one: object, other: object) -> bool:
 
 
 def _said(definition: Definition) -> dict[str, object]:
-    hidden = ("origin", "problems", "part_problems", "projection", "function", "logging_config")
+    hidden = ("origin", "problems", "part_problems", "projection", "function")
     said = {name: value for name, value in vars(definition).items() if name not in hidden}
-    function = definition.function if isinstance(definition, OnDemandFeatureView) else None
+    function = definition.function if isinstance(definition, OnDemandFeatureView | FeatureView) else None
     return {**said, "function": function and function.hash}
 
 
@@ -96,15 +96,18 @@ def _entities_known(contents: Contents) -> Iterator[Problem]:
     for owner in owners:
         for name in owner.entities:
             if name not in known:
-                yield _problem(owner, f"there is no entity {name!r}", near_misses(name, known))
+                cure = near_misses(name, known, f"define it: Entity(name={name!r})")
+                yield _problem(owner, f"there is no entity {name!r}", cure)
 
 
 def _referred(contents: Contents) -> Iterator[Problem]:
     """Find what is read but not there, as after the deletion of something that others read."""
     views = {view.name for view in [*contents.views, *contents.on_demand]}
+    stored = {view.name for view in contents.views}
     sources = {source.name for source in contents.sources}
     readers: list[tuple[Definition, str, Iterable[str], set[str]]] = [
         *((view, "data source", [view.source_name], sources) for view in contents.views if view.source is not None),
+        *((view, "feature view", [s.name for s in view.source_views], stored) for view in contents.views),
         *((view, "feature view", [source.name for source in view.source_views], views) for view in contents.on_demand),
         *((view, "data source", [s.name for s in view.request_sources], sources) for view in contents.on_demand),
         *((service, "feature view", [p.view for p in service.projections], views) for service in contents.services),
@@ -117,6 +120,50 @@ def _referred(contents: Contents) -> Iterator[Problem]:
             if name not in known:
                 cure = f"define it, or delete {reader.title} as well"
                 yield _problem(reader, f"it reads {noun} {name!r}, which is not there", cure)
+
+
+def circles(contents: Contents) -> list[Problem]:
+    """Return a problem for each view that reads its own rows in the end; nothing can be known of such views.
+
+    Args:
+        contents: the definitions.
+    """
+    views = {view.name: view for view in contents.views}
+    found = []
+    for view in views.values():
+        way = _way_back(view, views)
+        if way:
+            shown = " -> ".join(map(repr, [view.name, *way]))
+            found.append(_problem(view, f"it reads itself: {shown}", "read a source at the end of the chain"))
+    return found
+
+
+def _way_back(view: FeatureView, views: Mapping[str, FeatureView]) -> list[str]:
+    """Return the names of the views by which a view reads itself, the last being its own; none if it does not."""
+    ways: dict[str, list[str]] = {view.name: []}
+    queue = [view]
+    for reader in queue:
+        for name in (source.name for source in reader.source_views):
+            if name == view.name:
+                return [*ways[reader.name], name]
+            if name not in ways and name in views:
+                ways[name] = [*ways[reader.name], name]
+                queue.append(views[name])
+    return []
+
+
+def _derived(contents: Contents) -> Iterator[Problem]:
+    """Find views over other views that have no rows to read."""
+    views = {view.name: view for view in contents.views}
+    for view in contents.views:
+        if len(view.source_views) > 1 and view.function is None:
+            what = f"it reads {len(view.source_views)} views and has no function that makes rows of theirs"
+            yield _problem(view, what, "give udf=, with one argument for each view")
+        for name in (source.name for source in view.source_views):
+            above = views.get(name)
+            if isinstance(above, WindowedView) and above.aggregations:
+                what = f"it reads the rows of {name!r}, which has windows: values at any time, and no rows"
+                yield _problem(view, what, "aggregate in the last view of the chain, or read its source")
 
 
 def _features(contents: Contents) -> Iterator[Problem]:
@@ -140,10 +187,25 @@ def _windows(view: FeatureView, names: Sequence[str]) -> Iterator[Problem]:
     made = [aggregation.feature for aggregation in view.windows()]
     for name in sorted({name for name in made if made.count(name) > 1}):
         yield _problem(view, f"two aggregations make the feature {name!r}", "give each a name=")
+    for name in dict.fromkeys(made):
+        yield from _made(view, name)
     for name in names:
-        if name not in made and view.function is None:
+        if name not in made and not view.is_derived:
             cure = near_misses(name, made)
             yield _problem(view, f"no aggregation makes the feature {name!r} of its schema", cure)
+
+
+def _made(view: WindowedView, name: str) -> Iterator[Problem]:
+    """Find what is wrong with the name of a feature that an aggregation makes."""
+    try:
+        check_name(name, "feature")
+    except InvalidName:
+        yield _problem(view, f"an aggregation makes the feature {name!r}, which cannot be a name", "give it a name=")
+    if name in view.join_keys or name in view.time_columns:
+        what = f"an aggregation makes the feature {name!r}, which is a key or a time of its rows"
+        yield _problem(view, what, "give it another name=")
+    elif name in RESERVED and name not in [field.name for field in view.fields]:  # a field's name is refused above
+        yield _problem(view, f"a feature cannot be named {name!r}", "give it another name=")
 
 
 def _sources(contents: Contents) -> Iterator[Problem]:
@@ -190,7 +252,7 @@ def _services(contents: Contents) -> Iterator[Problem]:
             view = views.get(projection.view)
             if view is None or projection in said:
                 continue
-            known = [field.name for field in view.fields]
+            known = view.known_names
             keys = [entities.get(name, name) for name in view.entities]
             for name in projection.features or ():
                 if known and name not in known:
@@ -199,7 +261,8 @@ def _services(contents: Contents) -> Iterator[Problem]:
             for key, _ in projection.join_key_map:
                 if key not in keys:
                     what = f"view {projection.view!r} has no join key {key!r}"
-                    yield _problem(service, what, near_misses(key, keys))
+                    cure = near_misses(key, keys, "the view has no entities: leave the join key map out")
+                    yield _problem(service, what, cure)
 
 
 def _service_names(service: FeatureService) -> Iterator[Problem]:

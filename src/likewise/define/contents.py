@@ -122,7 +122,8 @@ def _referred(definition: Definition) -> Iterable[Definition]:
         case PushSource() if definition.batch_source is not None:
             return [definition.batch_source]
         case FeatureView():
-            return [*definition.entity_objects, *([definition.source] if definition.source is not None else [])]
+            source = [] if definition.source is None else [definition.source]
+            return [*definition.entity_objects, *source, *definition.source_views]
         case OnDemandFeatureView():
             return [*definition.source_views, *definition.request_sources]
         case FeatureService():

@@ -7,12 +7,13 @@ list everything that is wrong with a repo at once.
 from __future__ import annotations
 
 import html
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeGuard, TypeVar
+from typing import Any, ClassVar, TypeGuard, TypeVar
 
 from likewise.core.errors import InvalidName, LikewiseError, Problem
 from likewise.core.names import check_name
@@ -20,7 +21,7 @@ from likewise.core.names import check_name
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
 _TESTING = f"{_PACKAGE}testing{os.sep}"
 T = TypeVar("T")
-_NOUNS: Mapping[type, str] = {str: "text", dict: "a mapping"}
+_NOUNS: Mapping[type, str] = {str: "text", dict: "a mapping", bool: "True or False"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,30 @@ class Definition:
             noun = _NOUNS.get(wanted, f"a {wanted.__name__}")
             self.wrong(f"{argument}={value!r} is not {noun}", f"give {noun} as {argument}")
         return instead
+
+    def spelled(self, spellings: Mapping[str, object]) -> Any:
+        """Return the value of an argument that has several names; note it if two of them are given, and differ.
+
+        Args:
+            spellings: name to what was given under it; None and empty text mean that nothing was.
+        """
+        given = [(name, value) for name, value in spellings.items() if value is not None and value != ""]
+        for name, value in given[1:]:
+            if value is not given[0][1] and value != given[0][1]:
+                self.wrong(f"both {given[0][0]} and {name} are given, and differ", f"give only {given[0][0]}")
+        return given[0][1] if given else None
+
+    def plain(self, options: object, argument: str) -> dict[str, Any]:
+        """Return options that are plain data; note what is not."""
+        found = self.expect(options, dict, argument, {})
+        try:
+            if json.loads(json.dumps(found, allow_nan=False)) == found:
+                return found
+        except (TypeError, ValueError, RecursionError):
+            pass
+        cure = "give text, numbers, True, False, None, and lists and mappings of them"
+        self.wrong(f"{argument}={found!r} is not plain data", cure)
+        return {}
 
     def listed(self, value: object, argument: str, cure: str, single: tuple[type, ...] = ()) -> list[object]:
         """Return the items of a list; what is no list, but of a type that may stand alone, is a list of one."""

@@ -43,9 +43,9 @@ class Entity(Definition):
         *,
         join_key: str | None = None,
     ) -> None:
-        if isinstance(join_keys, ValueType | FeatureType):  # Entity("user", ValueType.INT64), an older order
-            join_keys, value_type = None, join_keys
         super().__init__(name, description, tags, owner)
+        if isinstance(join_keys, ValueType | FeatureType):  # Entity("user", ValueType.INT64), an older order
+            join_keys, value_type = None, self.spelled({"value_type": value_type, "the second argument": join_keys})
         self.join_key = self._one_key(join_keys, join_key)
         self.type = self._type(value_type)
 
@@ -60,8 +60,9 @@ class Entity(Definition):
         return self.type.to_value_type()
 
     def _one_key(self, join_keys: object, join_key: object) -> str:
-        given = join_keys or (None if join_key is None else [join_key])
-        keys = self.listed(given, "join_keys", "write join_keys=['customer_id']", (str,))
+        listed = [join_keys] if isinstance(join_keys, str) else join_keys or None
+        given = self.spelled({"join_keys": listed, "join_key": None if join_key is None else [join_key]})
+        keys = self.listed(given, "join_keys", "write join_keys=['customer_id']")
         if len(keys) > 1:
             self.wrong(
                 f"join_keys={keys!r} names {len(keys)} columns", "make an entity for each, and give both to the view"

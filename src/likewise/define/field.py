@@ -12,7 +12,13 @@ from likewise.core.types import FeatureType, Invalid, as_type
 from likewise.define.definition import is_text_to_text
 
 T = TypeVar("T")
-_WANTED = {"description": "text", "tags": "a mapping of text to text", "vector_length": "a whole number, at least 0,"}
+_WANTED = {
+    "description": "text",
+    "tags": "a mapping of text to text",
+    "vector_index": "True or False",
+    "vector_length": "a whole number, at least 0,",
+    "vector_search_metric": "text",
+}
 
 
 class Field:
@@ -26,6 +32,7 @@ class Field:
         vector_index: declared for vector search.
         vector_length: the number of elements of a vector, at least 0; 0 means not declared.
         vector_search_metric: the metric of a vector search.
+        labels: an older name of ``tags``.
 
     Example:
         >>> from likewise.core.types import Float32
@@ -59,11 +66,18 @@ class Field:
         self.name = _text(name) or repr(name)
         self.dtype = self._checked(name, dtype)
         self.description = self._kept(description, _text(description), "description", "")
-        given = tags or labels or {}
+        given = self._one_of(tags or {}, labels or {})
         self.tags = self._kept(given, dict(given) if is_text_to_text(given) else None, "tags", {})
-        self.vector_index = bool(vector_index)
+        self.vector_index = self._kept(vector_index, _flag(vector_index), "vector_index", False)
         self.vector_length = self._kept(vector_length, _length(vector_length), "vector_length", 0)
-        self.vector_search_metric = vector_search_metric
+        metric = self._kept(vector_search_metric, _text(vector_search_metric or ""), "vector_search_metric", "")
+        self.vector_search_metric = metric or None
+
+    def _one_of(self, tags: Mapping[str, str], labels: Mapping[str, str]) -> Mapping[str, str]:
+        if tags and labels and tags != labels:
+            what = f"field {self.name!r}: both tags and labels are given, and differ"
+            self.errors.append(InvalidType(what, cure="give only tags"))
+        return tags or labels
 
     def _kept(self, given: object, checked: T | None, argument: str, instead: T) -> T:
         if checked is not None:
@@ -104,6 +118,10 @@ class Field:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _length(value: object) -> int | None:

@@ -11,16 +11,19 @@ import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
+import inspect
 import linecache
+import re
 import sys
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 
 from likewise.core.errors import InvalidDefinition, LikewiseError, Problem, RepoNotFound
+from likewise.core.names import near_misses
 from likewise.define.definition import Definition
 from likewise.define.feast import FEAST, IMPORTING, Loader, feast_alias
 from likewise.define.function import UserFunction
@@ -360,6 +363,19 @@ def _problem(file: RepoFile, error: BaseException, modules: RepoModules) -> Prob
     return Problem(what, cure, Path(where).relative_to(modules.root).as_posix(), line)
 
 
+_UNEXPECTED = re.compile(r"(?P<made>\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(?P<name>\w+)'")
+_UNKNOWN = re.compile(r"cannot import name '(?P<name>\w+)' from")
+
+
+def _arguments(made: str) -> set[str]:
+    """Return the names of the arguments of a class or function of Likewise; empty when it is none."""
+    public = sys.modules["likewise"]
+    found = getattr(public, made) if made in public.__all__ else None
+    makers = [vars(kind).get("__init__") for kind in found.__mro__] if isinstance(found, type) else [found]
+    taken = [set(inspect.signature(maker).parameters) for maker in makers if isinstance(maker, FunctionType)]
+    return set().union(*taken) - {"self", "more"}
+
+
 def _explain(error: BaseException, modules: RepoModules) -> tuple[str, str]:
     """Say what an error is, and what to do about it."""
     unless = "or name the file in .likewiseignore if it defines no features"
@@ -380,6 +396,13 @@ def _explain(error: BaseException, modules: RepoModules) -> tuple[str, str]:
         case NameError(name=str(name)):
             owners = " or ".join(f"'from {owner} import {name}'" for owner in modules.owners(name))
             return f"the name {name!r} is not defined", f"write {owners}" if owners else "import it, or define it above"
+        case TypeError() if found := _UNEXPECTED.match(text):
+            near = near_misses(found["name"], _arguments(found["made"]), "leave it out")
+            return f"{found['made']} takes no argument {found['name']!r}", near
+        case ImportError(name="likewise") if found := _UNKNOWN.match(text):
+            return f"there is no {found['name']!r} in likewise", near_misses(
+                found["name"], sys.modules["likewise"].__all__
+            )
     return f"importing it fails with {type(error).__name__}: {text}", f"correct the line, {unless}"
 
 

@@ -31,7 +31,12 @@ class Projection:
     @property
     def name(self) -> str:
         """The name that prefixes its features in full feature names."""
-        return self.alias or (self.view if self.version is None else f"{self.view}@v{self.version}")
+        return self.alias or self.reference
+
+    @property
+    def reference(self) -> str:
+        """The view that is meant, with its version where that is not the applied one: ``users``, ``users@v1``."""
+        return self.view if self.version is None else f"{self.view}@v{self.version}"
 
 
 class AnyView(Definition):
@@ -66,13 +71,18 @@ class AnyView(Definition):
         other.part_problems = []
         return other
 
+    @property
+    def known_names(self) -> list[str]:
+        """The names that a part of the view may have; none where they are told by its source."""
+        return [field.name for field in self.fields]
+
     def __getitem__(self, features: Iterable[str]) -> Self:
         """Return the part of the view that has only these features, in this order."""
         names = self._names(features)
         part = self._seen(replace(self.projection, features=tuple(map(str, names))))
         if not names:
             part.misread(f"[{features!r}] names no features", f"write {self.name}[['a_feature', 'another']]")
-        known = [field.name for field in self.fields]
+        known = self.known_names
         for name in names:
             if not isinstance(name, str) or (known and name not in known):
                 part.misread(f"has no feature {name!r}", near_misses(str(name), known))

@@ -1,7 +1,8 @@
 """RepoFiles: which files of a feature repo define features, told from their text, before anything is run.
 
 A file belongs to the repo's definitions if it, or a module of the repo that it imports, imports Feast or Likewise, and
-it does not build a ``FeatureStore``: a file that builds one is a program that uses the repo.
+it does not build a ``FeatureStore``: a file that builds one is a program that uses the repo. A file that imports
+``likewise.cases`` holds example cases.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from likewise.core.errors import Problem
 IGNORE_FILES = (".likewiseignore", ".feastignore")
 """Files at a repo's root that list, a glob a line, what is not loaded."""
 OURS = ("feast", "likewise")
+CASES = "likewise.cases"
+"""What a file imports that holds example cases, and no definitions."""
 _FOREIGN_FOLDERS = {
     "site-packages": "it holds installed packages",
     "dist-packages": "it holds installed packages",
@@ -101,6 +104,8 @@ def _sort(found: RepoFiles, unwanted: Mapping[str, str]) -> None:
         elif file.module not in ours:
             why = f"it {file.fault}, and mentions" if file.fault else "it imports"
             found.skipped.append(Skipped(file.shown, f"{why} neither feast nor likewise"))
+        elif CASES in file.imports:
+            found.skipped.append(Skipped(file.shown, "it holds example cases, for 'likewise test'"))
         elif file.store_line:
             reason = f"it builds a FeatureStore (line {file.store_line}): a program that uses the repo"
             found.skipped.append(Skipped(file.shown, reason))

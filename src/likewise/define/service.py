@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from likewise.define.definition import Definition
+from likewise.define.feature_logging import LoggingConfig
 from likewise.define.projection import AnyView, Projection
 from likewise.define.transform import OnDemandFeatureView
 from likewise.define.view import FeatureView
@@ -19,7 +20,8 @@ class FeatureService(Definition):
         tags: free labels, text to text.
         description: what it is, for people.
         owner: who answers for it.
-        logging_config: accepted and kept for the feature server.
+        logging_config: where served features are to be logged; kept for the feature server.
+        precompute_online: kept, as Feast has it; reads of a service are one round trip anyway.
 
     Example:
         >>> from datetime import timedelta
@@ -40,18 +42,30 @@ class FeatureService(Definition):
         description: str = "",
         owner: str = "",
         *,
-        logging_config: object = None,
+        logging_config: LoggingConfig | None = None,
         precompute_online: bool = False,
     ) -> None:
         super().__init__(name, description, tags, owner)
         self.views: list[FeatureView | OnDemandFeatureView] = []
         self.projections: list[Projection] = []
-        self.logging_config = logging_config
-        self.precompute_online = bool(precompute_online)
+        self.logging_config = self._logging(logging_config)
+        self.precompute_online = self.expect(precompute_online, bool, "precompute_online", False)
         for view in self.listed(features, "features", "give features=[a_view, another_view[['a']]]", (AnyView,)):
             self._add(view)
         if not self.views:
             self.wrong("it lists no features", "give features=[a_view, another_view[['a']]]")
+
+    def _logging(self, given: object) -> LoggingConfig | None:
+        if given is None:
+            return None
+        cure = "write LoggingConfig(FileLoggingDestination(path='data/served'), sample_rate=0.1)"
+        if not isinstance(given, LoggingConfig):
+            self.wrong(f"logging_config={given!r} is no LoggingConfig", cure)
+            return None
+        faults = list(given.faults())
+        for what, cure in faults:
+            self.wrong(f"logging_config: {what}", cure)
+        return None if faults else given
 
     def _add(self, view: object) -> None:
         if isinstance(view, FeatureView | OnDemandFeatureView):
@@ -71,6 +85,10 @@ class FeatureService(Definition):
         first, *rest = super().summary()
         yield first
         yield "features", ", ".join(map(_shown, self.projections))
+        if self.logging_config is not None:
+            yield "logging_config", str(self.logging_config)
+        if self.precompute_online:
+            yield "precompute_online", "yes"
         yield from rest
 
 

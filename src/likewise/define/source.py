@@ -142,6 +142,7 @@ class FileSource(DataSource):
         owner: who answers for it.
         event_timestamp_column: an older spelling of ``timestamp_field``.
         s3_endpoint_override: kept for object stores.
+        date_partition_column: kept, as Feast has it; which files are read does not depend on it.
 
     Example:
         >>> FileSource(path="cards.parquet", timestamp_field="at")
@@ -170,13 +171,17 @@ class FileSource(DataSource):
         self.path = os.fspath(path) if is_path else ""
         super().__init__(
             name if name != "" else self.path,
-            timestamp_field or event_timestamp_column,
+            timestamp_field,
             created_timestamp_column,
             field_mapping,
             description,
             tags,
             owner,
         )
+        if event_timestamp_column:
+            times = {"timestamp_field": timestamp_field, "event_timestamp_column": event_timestamp_column}
+            self.timestamp_field = self.expect(self.spelled(times), str, "event_timestamp_column", "")
+        self.date_partition_column = self.expect(date_partition_column, str, "date_partition_column", "")
         self.s3_endpoint_override = self.expect(s3_endpoint_override, str, "s3_endpoint_override", "")
         self.file_format = self._format(file_format)
         if not self.path:
@@ -203,6 +208,10 @@ class FileSource(DataSource):
         yield first
         yield "path", self.path
         yield "format", self.file_format
+        if self.date_partition_column:
+            yield "date_partition_column", self.date_partition_column
+        if self.s3_endpoint_override:
+            yield "s3_endpoint_override", self.s3_endpoint_override
         yield from rest
 
 
@@ -216,6 +225,7 @@ class PushSource(DataSource):
         description: what it is, for people.
         tags: free labels, text to text.
         owner: who answers for it.
+        schema: the columns of what is pushed, for people; what a push must hold is said by the views it feeds.
 
     Example:
         >>> PushSource("clicks", timestamp_field="at")
@@ -234,9 +244,10 @@ class PushSource(DataSource):
         *,
         timestamp_field: str = "",
         created_timestamp_column: str = "",
-        schema: object = None,
+        schema: Sequence[Field] | Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(name, timestamp_field, created_timestamp_column, None, description, tags, owner)
+        self.schema = fields_of(self, schema)
         self.batch_source = batch_source if isinstance(batch_source, DataSource) else None
         if batch_source is not None and self.batch_source is None:
             self.wrong(f"batch_source={batch_source!r} is no source", "give a FileSource")
@@ -251,6 +262,8 @@ class PushSource(DataSource):
         yield first
         if self.batch_source is not None:
             yield "batch_source", self.batch_source.name
+        if self.schema:
+            yield "schema", fields_text(self.schema)
         yield from rest
 
 
@@ -284,17 +297,13 @@ class RequestSource(DataSource):
         timestamp_field: str | None = None,
     ) -> None:
         super().__init__(name, timestamp_field or "", "", None, description, tags, owner)
-        self.schema = self._fields(schema)
-
-    def _fields(self, schema: Sequence[Field] | Mapping[str, object]) -> list[Field]:
-        fields = [Field(name, kind) for name, kind in schema.items()] if isinstance(schema, Mapping) else schema
-        return checked_fields(self, fields, "schema")
+        self.schema = fields_of(self, schema)
 
     def summary(self) -> Iterable[tuple[str, str]]:
         """Return what to show of it, as (label, text)."""
         first, *rest = super().summary()
         yield first
-        yield "schema", ", ".join(f"{field.name} {field.dtype}" for field in self.schema)
+        yield "schema", fields_text(self.schema)
         yield from rest
 
 
@@ -326,6 +335,17 @@ def push_mode(value: object) -> PushMode:
     if isinstance(value, str) and value.upper() in PushMode.__members__:
         return PushMode[value.upper()]
     raise InvalidType(f"to={value!r} is no push mode", cure="use PushMode.ONLINE, OFFLINE or ONLINE_AND_OFFLINE")
+
+
+def fields_of(owner: Definition, schema: object) -> list[Field]:
+    """Return the fields of a schema, which may be a mapping of name to type; note on ``owner`` what is wrong."""
+    fields = [Field(name, kind) for name, kind in schema.items()] if isinstance(schema, Mapping) else schema
+    return checked_fields(owner, fields, "schema")
+
+
+def fields_text(fields: Iterable[Field]) -> str:
+    """Return fields as text: ``amount Float64, city String``."""
+    return ", ".join(f"{field.name} {field.dtype}" for field in fields)
 
 
 def checked_fields(owner: Definition, fields: object, argument: str) -> list[Field]:

@@ -36,6 +36,14 @@ class OnDemandFeatureView(AnyView):
         description: what it is, for people.
         tags: free labels, text to text.
         owner: who answers for it.
+        udf_string: the function's source text, where Python cannot find it.
+        features: an older name of ``schema``.
+        inputs: an older name of ``sources``: a mapping of any name to source.
+        org: the organisation it belongs to, for people.
+        version: kept, as Feast has it; the registry's history has the versions of every view.
+        enabled: whether it may be read; False is what ``disable_feature_view`` does.
+        track_metrics: kept for the feature server.
+        input_schema: refused by name, as are ``feature_transformation`` and ``aggregations``.
 
     Example:
         >>> from likewise.core.types import Float64
@@ -76,7 +84,8 @@ class OnDemandFeatureView(AnyView):
         aggregations: object = None,
     ) -> None:
         super().__init__(name, description, tags, owner)
-        listed = self._listed_sources(sources if sources is not None else inputs)
+        given = self.spelled({"sources": sources, "inputs": inputs})
+        listed = self._listed_sources(given)
         self.source_views = [source for source in listed if isinstance(source, FeatureView)]
         self.request_sources = [source for source in listed if isinstance(source, RequestSource)]
         for source in listed:
@@ -84,22 +93,22 @@ class OnDemandFeatureView(AnyView):
                 self.wrong(f"sources holds {source!r}", "give feature views and request sources")
         for view in self.source_views:
             self.problems.extend(view.part_problems)
-        self.fields = checked_fields(self, schema if schema is not None else features, "schema")
+        self.fields = checked_fields(self, self.spelled({"schema": schema, "features": features}), "schema")
         self.mode = mode_text(mode)
-        self.singleton = bool(singleton)
+        self.singleton = self.expect(singleton, bool, "singleton", False)
         self.entities = entity_names(self, listed_entities(self, entities))
-        self.write_to_online_store = bool(write_to_online_store)
+        self.write_to_online_store = self.expect(write_to_online_store, bool, "write_to_online_store", False)
         self.org = self.expect(org, str, "org", "")
         self.version = self.expect(version, str, "version", "latest")
-        self.enabled = bool(enabled)
-        self.track_metrics = bool(track_metrics)
+        self.enabled = self.expect(enabled, bool, "enabled", True)
+        self.track_metrics = self.expect(track_metrics, bool, "track_metrics", False)
         self.function = None
         if udf is not None:
             self.function = described(self, udf, udf_string)
         elif feature_transformation is None:
             self.wrong("it has no function", "give udf=, or use the decorator @on_demand_feature_view")
         self._refuse(input_schema, feature_transformation, aggregations)
-        self._check(listed, sources if sources is not None else inputs)
+        self._check(listed, given)
 
     def _listed_sources(self, sources: object) -> list[object]:
         given = list(sources.values()) if isinstance(sources, Mapping) else sources
@@ -156,7 +165,23 @@ class OnDemandFeatureView(AnyView):
         yield "mode", f"{self.mode}{' singleton' if self.singleton else ''}"
         if self.function is not None:
             yield "function", f"{self.function.name} ({self.function.hash[:12]})"
+        yield from self._kept()
         yield from rest
+
+    def _kept(self) -> Iterable[tuple[str, str]]:
+        """Return what it says that changes no value, as (label, text)."""
+        if self.entities:
+            yield "entities", ", ".join(self.entities)
+        if not self.enabled:
+            yield "enabled", "no"
+        if self.write_to_online_store:
+            yield "write_to_online_store", "yes"
+        if self.version != "latest":
+            yield "declared_version", self.version
+        if self.org:
+            yield "org", self.org
+        if self.track_metrics:
+            yield "track_metrics", "yes"
 
 
 def on_demand_feature_view(

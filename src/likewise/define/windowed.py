@@ -1,24 +1,28 @@
-"""Batch and stream feature views: transformations and windows, declared.
+"""Batch and stream feature views: a transformation of rows, windows over them, or both.
 
-They are checked, stored and listed; where a transformation or a window would have to be computed they are refused by
-name, until this version computes them.
+The function is given the source's rows, and what it returns are the view's rows: in training, in materialization, and
+for rows that are pushed. Windows are over the rows that it returns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from likewise.core.time import span_text
 from likewise.define.aggregation import Aggregation
 from likewise.define.entity import Entity
 from likewise.define.field import Field
 from likewise.define.function import UserFunction, described, name_of
-from likewise.define.source import DataSource
-from likewise.define.view import WindowedView
+from likewise.define.source import DataSource, checked_fields, fields_text
+from likewise.define.view import FeatureView, WindowedView
 
 BATCH_MODES = ("python", "pandas", "polars", "sql", "spark", "spark_sql", "flink", "ray", "substrait")
 """The modes a batch or stream view may declare."""
+ROW_MODES = ("pandas", "polars", "python", "sql")
+"""Those whose functions this version runs."""
 
 
 class BatchFeatureView(WindowedView):
@@ -26,8 +30,9 @@ class BatchFeatureView(WindowedView):
 
     Args:
         name: unique among views.
-        source: where the rows come from.
-        schema: the features with their types.
+        source: where the rows come from: a source, another view, or a list of views.
+        schema: the features with their types; by default all columns of its rows but keys and times, as they are when
+            the repo is applied.
         entities: what the features describe.
         ttl: for how long a value counts after its event time; None or 0 is without limit.
         online: whether it is materialized and served.
@@ -35,9 +40,20 @@ class BatchFeatureView(WindowedView):
         description: what it is, for people.
         tags: free labels, text to text.
         owner: who answers for it.
-        aggregations: its windows.
-        udf: its transformation; None when there is none.
-        mode: how the transformation is written; one of ``python``, ``pandas``, ``polars``, ``sql``, ``spark`` …
+        aggregations: its windows, over the rows that the transformation returns, if there is one.
+        udf: its transformation, from the source's rows to the view's; None when there is none. It is given the rows of
+            each of its sources, under the view's names, and returns rows with keys, times and features.
+        udf_string: the transformation's source text, where Python cannot find it.
+        mode: what the transformation takes and returns: a DataFrame in ``pandas`` (the default) and ``polars``, a dict
+            of lists in ``python``; in ``sql`` it takes the names of tables and returns a query. Feast's other modes,
+            such as ``spark``, are kept, and refused by name where a value would be computed.
+        timestamp_field: kept, as Feast has it; the source says which column holds the event time.
+        batch_engine: options for Feast's compute engine, as plain data; kept, and not used.
+        stream_engine: the same for its stream engine.
+        enable_tiling: kept, as Feast has it; tiles are storage, and change no value.
+        tiling_hop_size: kept likewise; how long tiles are follows from each window's ``slide_interval``.
+        inputs: the types of the columns that the windows read; by default as the source has them when it is applied.
+            Needed where nothing else says them, as for a push source without schema and history.
         more: the other arguments of :class:`FeatureView`.
 
     Example:
@@ -54,7 +70,7 @@ class BatchFeatureView(WindowedView):
     def __init__(
         self,
         name: str,
-        source: DataSource | None = None,
+        source: DataSource | FeatureView | Sequence[FeatureView] | None = None,
         schema: Sequence[Field] | None = None,
         entities: Sequence[Entity | str] | None = None,
         ttl: timedelta | None = None,
@@ -67,28 +83,55 @@ class BatchFeatureView(WindowedView):
         aggregations: Sequence[Aggregation] | None = None,
         udf: Callable[..., Any] | UserFunction | None = None,
         udf_string: str = "",
-        mode: object = "python",
+        mode: object = None,
         timestamp_field: str = "",
         batch_engine: Mapping[str, Any] | None = None,
         stream_engine: Mapping[str, Any] | None = None,
         enable_tiling: bool = False,
         tiling_hop_size: timedelta | None = None,
+        inputs: Sequence[Field] | None = None,
         feature_transformation: object = None,
         **more: Any,
     ) -> None:
+        written = mode if mode is not None else "python" if udf is None else "pandas"
         super().__init__(
-            name, source, schema, entities, ttl, online, offline, description, tags, owner, mode=mode, **more
+            name, source, schema, entities, ttl, online, offline, description, tags, owner, mode=written, **more
         )
         self.timestamp_field = self.expect(timestamp_field, str, "timestamp_field", "")
-        self.enable_tiling = bool(enable_tiling)
+        self.enable_tiling = self.expect(enable_tiling, bool, "enable_tiling", False)
         self.tiling_hop_size = self._span(tiling_hop_size, "tiling_hop_size")
-        self.engine_options = dict(self.expect(batch_engine or stream_engine or {}, dict, "batch_engine", {}))
+        self.batch_engine = self.plain(batch_engine, "batch_engine")
+        self.stream_engine = self.plain(stream_engine, "stream_engine")
         self.function = None if udf is None else described(self, udf, udf_string)
+        if udf is None and udf_string:
+            self.wrong("udf_string stands without udf", "give the function itself as udf")
+        self.inputs = checked_fields(self, inputs, "inputs")
+        self.derived = {}
         self._set_aggregations(aggregations)
         if self.mode not in BATCH_MODES:
             self.wrong(f"mode={self.mode!r} is not known", f"use one of {', '.join(map(repr, BATCH_MODES))}")
         if feature_transformation is not None:
             self.wrong("feature_transformation is not taken", "give the function itself as udf")
+
+    def summary(self) -> Iterable[tuple[str, str]]:
+        """Return what to show of it, as (label, text)."""
+        yield from super().summary()
+        if self.function is not None or self.mode != "python":
+            yield "mode", self.mode
+        if self.function is not None:
+            yield "function", f"{self.function.name} ({self.function.hash[:12]})"
+        if self.inputs:
+            yield "inputs", fields_text(self.inputs)
+        if self.timestamp_field:
+            yield "timestamp_field", self.timestamp_field
+        if self.enable_tiling:
+            yield "enable_tiling", "yes"
+        if self.tiling_hop_size is not None:
+            yield "tiling_hop_size", span_text(self.tiling_hop_size)
+        if self.batch_engine:
+            yield "batch_engine", json.dumps(self.batch_engine, sort_keys=True)
+        if self.stream_engine:
+            yield "stream_engine", json.dumps(self.stream_engine, sort_keys=True)
 
 
 class StreamFeatureView(BatchFeatureView):
@@ -117,7 +160,7 @@ class StreamFeatureView(BatchFeatureView):
     def __init__(
         self,
         name: str,
-        source: DataSource | None = None,
+        source: DataSource | FeatureView | Sequence[FeatureView] | None = None,
         schema: Sequence[Field] | None = None,
         entities: Sequence[Entity | str] | None = None,
         ttl: timedelta | None = timedelta(0),
@@ -158,15 +201,15 @@ def batch_feature_view(
 
 
 def stream_feature_view(
-    *, name: str | None = None, description: str = "", mode: str = "spark", **more: Any
+    *, name: str | None = None, description: str = "", **more: Any
 ) -> Callable[[Callable[..., Any]], StreamFeatureView]:
     """Turn a function into a stream feature view of its name.
 
     Args:
         name: the view's name; the function's by default.
         description: what it is; the function's docstring by default.
-        mode: how the function is written.
-        more: the other arguments of :class:`StreamFeatureView`.
+        more: the other arguments of :class:`StreamFeatureView`. Without a ``mode`` the function is given a pandas
+            DataFrame, not Feast's Spark one.
 
     Example:
         >>> from likewise.define.source import PushSource
@@ -179,6 +222,6 @@ def stream_feature_view(
 
     def decorate(function: Callable[..., Any]) -> StreamFeatureView:
         words = description or function.__doc__ or ""
-        return StreamFeatureView(name or name_of(function), description=words, mode=mode, udf=function, **more)
+        return StreamFeatureView(name or name_of(function), description=words, udf=function, **more)
 
     return decorate

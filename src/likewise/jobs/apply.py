@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from likewise.core.windows import BEFORE_ALL
+from likewise.define.view import FeatureView
 from likewise.jobs.materialize import ORIGINS
-from likewise.online.base import OnlineStore
+from likewise.jobs.states import found_meta, start_states
+from likewise.online.base import OnlineStore, TableMissing
 from likewise.plan.apply import ApplyPlan
-from likewise.plan.lookup import table_name
-from likewise.registry.base import CatalogConflict, Registry
+from likewise.plan.former import Former, formers
+from likewise.plan.lookup import deletions_name, table_name
+from likewise.plan.windows import windows_if_known
+from likewise.registry.base import CatalogConflict, Registry, RegistryReader
 from likewise.registry.catalog import Catalog
 from likewise.registry.definitions import read_definitions
 from likewise.registry.diff import Change, diff
+from likewise.registry.history import past_views, view_versions
 from likewise.registry.watermarks import begin_anew, forget
 
+MOST_FORMERS = 4
+"""How many tables that a view had before are kept beside its own."""
 TRIES = 200
 """How often a partial apply plans anew when others commit other things meanwhile."""
 
@@ -95,25 +103,93 @@ def tear_down(registry: Registry, project: str, now: int) -> Applied:
     return Applied(catalog.number, tuple(diff(before.definitions(), catalog.definitions())), before.number)
 
 
-def settle_tables(registry: Registry, store: OnlineStore, base: int, catalog: Catalog) -> None:
+def settle_tables(registry: Registry, store: OnlineStore, base: int, catalog: Catalog, now: int) -> None:
     """Make online tables for the views of a catalog, and drop those that the catalog before had and this one has not.
 
-    A view that is new begins with an empty table, whatever a process that died in the middle of this left behind.
+    A view that is new begins with an empty table, whatever a process that died in the middle of this left behind. The
+    states of windows that a view had before stay, as long as they answer what the new ones cannot.
 
     Args:
         registry: the registry.
         store: the online store.
         base: the number of the catalog before.
         catalog: the catalog that stands now.
+        now: the time, in microseconds since the epoch.
     """
-    before = _tables(registry.catalog(catalog.project, base))
-    now = _tables(catalog)
-    changed = {view for view in before.keys() | now.keys() if before.get(view) != now.get(view)}
-    for view in sorted(changed):
-        (begin_anew if view in before and view in now else forget)(registry.side, catalog.project, view)
-        registry.side.remove(catalog.project, ORIGINS, view, None)
-    store.drop([tables[view] for view in sorted(changed) for tables in (before, now) if view in tables])
-    store.create(list(now.values()))
+    project = catalog.project
+    before, tables = _tables(registry.catalog(project, base)), _tables(catalog)
+    views = read_definitions(catalog).views
+    changed = sorted(view for view in before.keys() | tables.keys() if before.get(view) != tables.get(view))
+    for name in changed:
+        (begin_anew if name in before and name in tables else forget)(registry.side, project, name)
+        registry.side.remove(project, ORIGINS, name, None)
+        past = past_views(registry, project, name, base)
+        store.drop(_deletions(project, past, views.get(name) if name in before else None))
+        kept = _kept(store, project, views.get(name), past)
+        left = {table_name(project, then) for then in past}.union(
+            each[name] for each in (before, tables) if name in each
+        )
+        if name in views and tables[name] not in kept and windows_if_known(views[name]) is not None:
+            is_new = not _was_before(registry, catalog, name) and not _is_there(store, tables[name])
+            store.drop([] if is_new else sorted(left - kept))
+            store.create([tables[name]])
+            _start(store, tables[name], views[name], BEFORE_ALL if is_new else now)
+        else:
+            store.drop(sorted(left - kept))
+    store.create(list(tables.values()))
+    for name, view in views.items():
+        windows = windows_if_known(view)
+        if windows is not None and not windows.has_source:
+            _start(store, tables[name], view, now)
+
+
+def live_formers(store: OnlineStore, project: str, view: FeatureView, past: Sequence[FeatureView]) -> list[Former]:
+    """Return the states that a view's earlier definitions left, as far as they are live and say something of it.
+
+    Args:
+        store: the online store.
+        project: the project.
+        view: the view.
+        past: the view as it was, newest first.
+    """
+    found = formers(project, view, past)
+    return [former for former in found if found_meta(store, former.table) is not None][:MOST_FORMERS]
+
+
+def _kept(store: OnlineStore, project: str, view: FeatureView | None, past: Sequence[FeatureView]) -> set[str]:
+    """Return the tables of a view's past that are not dropped."""
+    if view is None:
+        return set()
+    kept = {former.table for former in live_formers(store, project, view, past)}
+    again = {table_name(project, then) for then in past} & {table_name(project, view)}
+    if windows_if_known(view) is not None:  # a definition that returns, whose table got all that was pushed
+        kept |= {table for table in again if found_meta(store, table) is not None}
+    return kept
+
+
+def _deletions(project: str, past: Sequence[FeatureView], view: FeatureView | None) -> list[str]:
+    """Return the tables of deleted keys that a view had; but for a view that stays and has the same keys."""
+    kept = set() if view is None else {deletions_name(project, view)}
+    return sorted({deletions_name(project, then) for then in past} - kept)
+
+
+def _start(store: OnlineStore, table: str, view: FeatureView, begun: int) -> None:
+    """Say of a table that what was pushed up to a time is not in it, if there is somebody who pushes."""
+    has_source = view.batch_source is not None
+    fed = view.stream_source is not None or not has_source
+    start_states(store, table, has_source, begun if fed else BEFORE_ALL)
+
+
+def _was_before(registry: RegistryReader, catalog: Catalog, name: str) -> bool:
+    return any(version.since < catalog.number for version in view_versions(registry, catalog.project, name))
+
+
+def _is_there(store: OnlineStore, table: str) -> bool:
+    try:
+        store.scan(table, limit=1)
+    except TableMissing:
+        return False
+    return True
 
 
 def _tables(catalog: Catalog) -> dict[str, str]:

@@ -149,7 +149,8 @@ def find_saved(side: SideReader, project: str, name: str) -> SavedDataset:
     found = side.get(project, SPACE, name)
     if found is None:
         known = side.items(project, SPACE)
-        raise SavedDatasetNotFound(f"there is no saved dataset {name!r}", cure=near_misses(name, known))
+        cure = near_misses(name, known, "save one with create_saved_dataset")
+        raise SavedDatasetNotFound(f"there is no saved dataset {name!r}", cure=cure)
     return _from_json(found.value)
 
 

@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from likewise.core.errors import InvalidType, LikewiseError, RequestError, StoreFull
+from likewise.core.errors import InvalidType, LikewiseError, RequestError, SourceUnreadable, StoreFull
 from likewise.define.source import CsvFormat, JsonLinesFormat
 from likewise.define.storage import SavedDatasetFileStorage
 
@@ -24,6 +24,37 @@ OTHER_FORMATS = frozenset(
     )
 )
 """Endings that promise something else than Parquet."""
+
+
+_NOTE = b"likewise.note"
+
+
+def noted(rows: pa.Table, note: str) -> pa.Table:
+    """Return rows whose file will say something beside them.
+
+    Args:
+        rows: the rows.
+        note: what; empty for nothing.
+    """
+    return rows.replace_schema_metadata({_NOTE: note}) if note else rows
+
+
+def note_of(path: str) -> str:
+    """Return what a file says beside its rows; empty where it says nothing.
+
+    Raises:
+        SourceUnreadable: it is no Parquet file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        said = pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError) as error:
+        what = f"{path} cannot be read as parquet: {error}"
+        raise SourceUnreadable(what, cure="restore the file, or take it away") from error
+    note: bytes = said.get(_NOTE, b"")
+    return note.decode()
 
 
 def write_parquet(batches: pa.RecordBatchReader, storage: object, allow_overwrite: bool, root: str = "") -> Path:

@@ -7,26 +7,25 @@ column by column. What all rows share (all found, none too old) is found out wit
 from __future__ import annotations
 
 import struct
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, runtime_checkable
 
+import msgspec
 import numpy as np
 
 from likewise.core.errors import EntityKeyError, RequestDataMissing, RequestError
 from likewise.core.keys import KeyCodec, coerce
 from likewise.core.names import near_misses
 from likewise.core.time import from_micros, span_text
-from likewise.core.types import Int64
-from likewise.define.definition import caller
-from likewise.online.base import OnlineStore
+from likewise.core.types import FeatureType, Int64
+from likewise.jobs.notices import say_once
+from likewise.online.base import OnlineStore, Request
 from likewise.online.response import Answered, FieldStatus, OnlineResponse
 from likewise.online.rows import Decoded, Layout, RowReader
+from likewise.online.window_state import META_KEY, WindowStates, WindowValues
 from likewise.plan.lookup import LookupPlan, LookupStep, Output, ViewRead
-from likewise.registry.base import RegistryReader
-from likewise.registry.history import past_features
+from likewise.plan.windows import WindowSet
 
 Rows = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
 """The keys of a request: one mapping a row, or columns."""
@@ -34,10 +33,10 @@ Columns = Mapping[str, Sequence[Any]]
 """Values by column."""
 LayoutReader = Callable[[str, int], Layout | None]
 """Returns the layout with an id that a view had once, by the view's name; None when it never had it."""
+_NOT_FOUND = FieldStatus.NOT_FOUND
+_ALL_KNOWN: Mapping[int, Sequence[int]] = {}
 MOST_KEYS = 1_000_000
 """How many rows one request may have."""
-_INTS = {int}
-_warned: set[tuple[str, FieldStatus]] = set()
 
 
 @runtime_checkable
@@ -55,8 +54,7 @@ class ListRunner(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """The records of one view for the rows of a request."""
 
     columns: Sequence[Sequence[Any]]
@@ -102,12 +100,15 @@ class Lookup:
         self._store = store
         self._runners = runners
         self._keys = [KeyCodec(group.types, group.columns) for group in plan.groups]
-        self._rows = [_reader(read, read_layout, verify) for read in plan.reads]
+        self._readers = [_reader(read, read_layout, verify) for read in plan.reads]
         self._key_types = dict(plan.entities)
+        self._int64 = frozenset(name for name, kind in plan.entities if kind == Int64)
         self._entity_of = {c: e for group in plan.groups for c, e in zip(group.columns, group.entities, strict=True)}
         direct = all(output.read >= 0 for output in plan.outputs)
         self._direct = [(o.name, o.type, o.read, o.position) for o in plan.outputs] if direct else None
         self._wanted = [*self._key_types, *(name for name, _, _ in plan.request)]
+        self.given_types: Mapping[str, FeatureType] = self._key_types | {name: kind for name, kind, _ in plan.request}
+        """The columns that a request has to give, with their types: keys first, then what on-demand views need."""
 
     def read(self, rows: Rows, now: int) -> OnlineResponse:
         """Answer a request.
@@ -135,8 +136,8 @@ class Lookup:
 
     def _coerced(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
         """Return a key column as its type has it; plain integers need nothing but to fit, which their bytes tell."""
-        kind = self._key_types[name]
-        return values if kind == Int64 and set(map(type, values)) == _INTS else coerce(name, values, kind)
+        plain = name in self._int64 and list(map(type, values)).count(int) == len(values)
+        return values if plain else coerce(name, values, self._key_types[name])
 
     def _encode(self, index: int, keys: Columns, count: int) -> list[bytes]:
         group = self.plan.groups[index]
@@ -148,12 +149,14 @@ class Lookup:
             raise
 
     def _read(self, keys: Sequence[Sequence[bytes]], now: int) -> list[Found]:
-        reads = self.plan.reads
-        records = self._store.read([(read.table, keys[read.group]) for read in reads]) if reads else []
-        return [
-            _judged(rows.decode(keys[read.group], batch), read, now)
-            for read, rows, batch in zip(reads, self._rows, records, strict=True)
-        ]
+        asked = [reader.requests(keys[reader.group]) for reader in self._readers]
+        records = self._store.read([request for requests in asked for request in requests]) if asked else []
+        found, first = [], 0
+        for reader, requests in zip(self._readers, asked, strict=True):
+            after = first + len(requests)
+            found.append(reader.found(requests[0][1], records[first:after], now))
+            first = after
+        return found
 
     def _compute(self, step: LookupStep, columns: Columns, found: Sequence[Found], count: int) -> dict[str, list[Any]]:
         inputs = {
@@ -164,6 +167,8 @@ class Lookup:
 
     def _columns(self, rows: Rows) -> tuple[dict[str, Sequence[Any]], int]:
         """Return the columns that the plan needs, and the number of rows."""
+        if isinstance(rows, list):  # asked first: it is what most give, and the abstract types take longer to ask
+            return self._from_rows(rows)
         if isinstance(rows, Mapping):
             return self._from_columns(rows)
         given: object = rows
@@ -172,6 +177,9 @@ class Lookup:
                 f"entity_rows is a {type(rows).__name__}",
                 cure="give a list of dicts, such as [{'user_id': 1}], or columns, such as {'user_id': [1, 2]}",
             )
+        return self._from_rows(rows)
+
+    def _from_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Sequence[Any]], int]:
         _refuse_too_many(len(rows))
         return {name: self._gather(rows, name) for name in self._wanted}, len(rows)
 
@@ -189,7 +197,7 @@ class Lookup:
         other = self._entity_of.get(name, name)
         for number, row in enumerate(rows):
             if name not in row and other not in row:
-                raise self._missing(name, list(row), f"row {number} of the request")
+                raise self._missing(name, list(row), f"row {number} of the request", number)
         return [row[name] if name in row else row[other] for row in rows]
 
     def _from_columns(self, given: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Sequence[Any]], int]:
@@ -212,25 +220,117 @@ class Lookup:
 
     @staticmethod
     def _as_list(name: str, values: Any) -> list[Any]:
+        if type(values) is list:  # asked first: it is what most give, and a protocol takes long to ask
+            return values
         if isinstance(values, np.ndarray) and values.dtype.kind == "M":
             values = values.astype("datetime64[us]")  # finer ones would come as bare numbers
         flat = not isinstance(values, np.ndarray) or values.ndim == 1
         if isinstance(values, str | bytes) or not isinstance(values, Iterable) or not flat:
             raise RequestError(
-                f"column {name!r} of the request is {values!r}", cure=f"give a list: {{{name!r}: [...]}}"
+                f"column {name!r} of the request is {values!r}",
+                cure=f"give a list: {{{name!r}: [...]}}",
+                column=name,
             )
         listed: list[Any] = values.tolist() if isinstance(values, _Tolist) else list(values)
         return listed
 
-    def _missing(self, name: str, given: Sequence[str], where: str) -> RequestError:
+    def _missing(self, name: str, given: Sequence[str], where: str, row: int | None = None) -> RequestError:
         for requested, declared, view in self.plan.request:
             if requested == name:
                 return RequestDataMissing(
                     f"{where} does not give {name!r}, which on-demand feature view {view!r} needs",
                     cure=f"add {name!r}, of type {declared}",
+                    column=name,
+                    row=row,
                 )
         views = ", ".join(repr(r.view) for r in self.plan.reads if name in self.plan.groups[r.group].columns)
-        return EntityKeyError(f"{where} has no key {name!r}, which finds {views}", cure=near_misses(name, given))
+        cure = near_misses(name, given, f"give it: {{{name!r}: …}}")
+        return EntityKeyError(f"{where} has no key {name!r}, which finds {views}", cure=cure, column=name, row=row)
+
+
+class ValuesReader:
+    """Reads the records of one view that holds values; hot.
+
+    Args:
+        read: what is read.
+        rows: takes its records apart.
+    """
+
+    def __init__(self, read: ViewRead, rows: RowReader) -> None:
+        self.group = read.group
+        self._read = read
+        self._rows = rows
+
+    def requests(self, keys: Sequence[bytes]) -> list[Request]:
+        """Return what to read of the store."""
+        return [(self._read.table, keys)]
+
+    def found(self, keys: Sequence[bytes], records: Sequence[Sequence[bytes | None]], now: int) -> Found:
+        """Return what the records say at a time."""
+        return _judged(self._rows.decode(keys, records[0]), self._read, now)
+
+
+class WindowsReader:
+    """Reads the states of one view with windows, and what their table says of all of them; hot.
+
+    Where they say nothing of a feature, those of the view's earlier definitions that have the same feature do. All of
+    them are read in one go.
+
+    Args:
+        read: what is read.
+        windows: the view's windows.
+    """
+
+    def __init__(self, read: ViewRead, windows: WindowSet) -> None:
+        self.group = read.group
+        self._tables = [read.table, *(former.table for former in read.formers)]
+        self._states = WindowStates(windows, read.table, windows.has_source)
+        place = {feature.name: number for number, feature in enumerate(windows.features)}
+        self._wanted = tuple(place[name] for name in read.wanted)
+        self._formers = [
+            (WindowStates(former.windows, former.table, former.windows.has_source), former.places)
+            for former in read.formers
+        ]
+
+    def requests(self, keys: Sequence[bytes]) -> list[Request]:
+        """Return what to read of the store."""
+        asked = [META_KEY, *keys]
+        return [(table, asked) for table in self._tables]
+
+    def found(self, keys: Sequence[bytes], records: Sequence[Sequence[bytes | None]], now: int) -> Found:
+        """Return what the states say at a time."""
+        own = records[0]
+        values = self._states.values(keys[1:], own[1:], own[0], now, self._wanted)
+        for (states, places), held in zip(self._formers, records[1:], strict=True):
+            open_places = [] if values.complete else [each for each in places if _NOT_FOUND in values.states[each[0]]]
+            if open_places:
+                before = states.values(keys[1:], held[1:], held[0], now, [place for _, place in open_places])
+                values = _completed(values, before, [number for number, _ in open_places])
+        if values.complete:
+            return Found(values.columns, None, values.times, _ALL_KNOWN)
+        unknown = {
+            number: [row for row, state in enumerate(states) if state is _NOT_FOUND]
+            for number, states in enumerate(values.states)
+            if _NOT_FOUND in states
+        }
+        return Found(values.columns, None, values.times, unknown)
+
+
+def _completed(values: WindowValues, before: WindowValues, numbers: Sequence[int]) -> WindowValues:
+    """Return values with those of earlier states in the place of what is not known.
+
+    Args:
+        values: the values.
+        before: the earlier states' values.
+        numbers: which of the values each of their columns is of.
+    """
+    columns, states, times = [*values.columns], [*values.states], [*values.times]
+    for column, known, number in zip(before.columns, before.states, numbers, strict=True):
+        left = [mine is _NOT_FOUND for mine in states[number]]
+        columns[number] = [a if use else b for a, b, use in zip(column, columns[number], left, strict=True)]
+        states[number] = [a if use else b for a, b, use in zip(known, states[number], left, strict=True)]
+    times = [a if b is None else b for a, b in zip(before.times, times, strict=True)]
+    return WindowValues(columns, states, times, not any(_NOT_FOUND in each for each in states))
 
 
 def _judged(decoded: Decoded, read: ViewRead, now: int) -> Found:
@@ -239,14 +339,14 @@ def _judged(decoded: Decoded, read: ViewRead, now: int) -> Found:
     if decoded.strange:
         _warn_strange(read)
     oldest = None if read.ttl is None else now - read.ttl
-    known: Sequence[Any] = [at for at in times if at is not None] if decoded.absent else times
-    if _all_count(known, oldest, now):
+    first, last = decoded.span or (now, now)
+    if (oldest is None or first >= oldest) and last <= now:
         return Found(columns, _there_or_not(times) if decoded.absent else None, times, decoded.unknown)
     states = [_state(at, oldest, now) for at in times]
     if FieldStatus.OUTSIDE_MAX_AGE in states:
-        _warn_expired(read, min(known), now)
-    if max(known) > now:
-        _warn_future(read, max(known))
+        _warn_expired(read, first, now)
+    if last > now:
+        _warn_future(read, last)
     hidden = [state is not FieldStatus.PRESENT for state in states]
     blank = [[None if hide else value for value, hide in zip(column, hidden, strict=True)] for column in columns]
     shown = [None if state is FieldStatus.NOT_FOUND else at for at, state in zip(times, states, strict=True)]
@@ -256,10 +356,6 @@ def _judged(decoded: Decoded, read: ViewRead, now: int) -> Found:
 def _there_or_not(times: Sequence[int | None]) -> list[FieldStatus]:
     present, absent = FieldStatus.PRESENT, FieldStatus.NOT_FOUND
     return [absent if at is None else present for at in times]
-
-
-def _all_count(times: Sequence[Any], oldest: int | None, now: int) -> bool:
-    return not times or ((oldest is None or min(times) >= oldest) and max(times) <= now)
 
 
 def _state(at: int | None, oldest: int | None, now: int) -> FieldStatus:
@@ -278,19 +374,16 @@ def _answer(
     return Answered(output.name, output.type, computed[output.position][output.feature], None, [None] * count)
 
 
-def past_layout(registry: RegistryReader, project: str, view: str, identifier: int) -> Layout | None:
-    """Return the layout with an id that a view's records had once; None when no version of the view had it."""
-    layouts = (Layout.of(features) for features in past_features(registry, project, view))
-    return next((layout for layout in layouts if layout.id == identifier), None)
-
-
-def _reader(read: ViewRead, read_layout: LayoutReader, verify: bool) -> RowReader:
+def _reader(read: ViewRead, read_layout: LayoutReader, verify: bool) -> ValuesReader | WindowsReader:
+    if read.windows is not None:
+        return WindowsReader(read, read.windows)
     layout = Layout.of(zip(read.names, read.types, strict=True))
 
     def resolve(identifier: int) -> Layout | None:
         return read_layout(read.view, identifier)
 
-    return RowReader(layout, read.wanted, table=read.table, resolve=resolve, check_each=verify)
+    rows = RowReader(layout, read.stored, table=read.table, resolve=resolve, check_each=verify)
+    return ValuesReader(read, rows)
 
 
 def _refuse_too_many(count: int) -> None:
@@ -299,40 +392,30 @@ def _refuse_too_many(count: int) -> None:
 
 
 def _warn_expired(read: ViewRead, oldest: int, now: int) -> None:
-    if (read.table, FieldStatus.OUTSIDE_MAX_AGE) in _warned:
-        return
-    _warned.add((read.table, FieldStatus.OUTSIDE_MAX_AGE))
     age, ttl = timedelta(seconds=(now - oldest) // 1_000_000), timedelta(microseconds=read.ttl or 0)
-    _warn(
+    say_once(
+        read.table,
+        "expired values",
         f"view {read.view!r} has values that are {age} old, older than its ttl of {span_text(ttl)}: they are "
         "served as null with status OUTSIDE_MAX_AGE. Materialize it more often "
-        "(likewise materialize-incremental), or raise its ttl. "
-        "This is said once a process."
+        "(likewise materialize-incremental), or raise its ttl.",
     )
 
 
 def _warn_future(read: ViewRead, newest: int) -> None:
-    if (read.table, FieldStatus.NOT_FOUND) in _warned:
-        return
-    _warned.add((read.table, FieldStatus.NOT_FOUND))
-    _warn(
+    say_once(
+        read.table,
+        "rows after the time asked for",
         f"view {read.view!r} has rows with event times after the time asked for "
         f"(up to {from_micros(newest).isoformat()}): they "
-        "are not served before their time. Check the clocks of whoever writes them. This is said once a process."
+        "are not served before their time. Check the clocks of whoever writes them.",
     )
 
 
 def _warn_strange(read: ViewRead) -> None:
-    if (read.table, FieldStatus.NULL_VALUE) in _warned:
-        return
-    _warned.add((read.table, FieldStatus.NULL_VALUE))
-    _warn(
-        f"view {read.view!r} has records of a definition that its registry does not know: they are served as null with "
-        "status NOT_FOUND. Materialize it anew. This is said once a process."
+    say_once(
+        read.table,
+        "records of another definition",
+        f"view {read.view!r} has records of another definition, which hold nothing that is asked for: they are served "
+        "as null with status NOT_FOUND. Materialize it anew.",
     )
-
-
-def _warn(message: str) -> None:
-    """Warn where the user's program asked, not in here."""
-    place = caller()
-    warnings.warn_explicit(message, UserWarning, place.file, place.line)

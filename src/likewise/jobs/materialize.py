@@ -12,15 +12,18 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from likewise.core.errors import LikewiseError, StoreUnavailable
 from likewise.core.keys import KeyCodec
 from likewise.core.time import SystemClock
 from likewise.core.types import String
+from likewise.jobs.backfill import Backfill
+from likewise.jobs.notices import say_if_ahead
 from likewise.offline.base import CREATED_TIME, EVENT_TIME, OfflineEngine, Part, Span
 from likewise.online.base import OnlineStore
 from likewise.online.rows import Layout, RowReader, RowWriter
@@ -29,6 +32,7 @@ from likewise.registry.base import SideReader, SideTable
 from likewise.registry.leases import Lease, LeaseTaken, acquire, holder, release, renew
 from likewise.registry.watermarks import (
     Run,
+    RunSuperseded,
     all_watermarks,
     begin_anew,
     chunk_done,
@@ -105,6 +109,10 @@ class Kit:
     """Is told how far the run has come."""
     crash: Crash
     """Is called at each named point."""
+    now: int
+    """The time, in microseconds since the epoch: rows that are ahead of it are warned of."""
+    is_current: Callable[[MaterializePlan], bool] = lambda plan: True
+    """Tells whether a plan is still of the applied definition."""
 
 
 def materialize(plan: MaterializePlan, kit: Kit) -> Done:
@@ -121,9 +129,12 @@ def materialize(plan: MaterializePlan, kit: Kit) -> Done:
     began = time.monotonic()
     with _held(plan, kit) as hold:
         writer = _Writer(plan, kit, hold)
-        keys, written = writer.run()
+        left = writer.run()
     seconds = time.monotonic() - began
-    return Done(plan.view, plan.start, plan.end, keys, written, seconds, plan.why)
+    why = f"{plan.why}; {left}" if left else plan.why
+    if left:
+        warnings.warn(f"view {plan.view!r} is {left}", UserWarning, stacklevel=4)
+    return Done(plan.view, plan.start, plan.end, writer.keys, writer.written, seconds, why)
 
 
 @dataclass(slots=True)
@@ -134,23 +145,47 @@ class _Writer:
     keys: int = 0
     written: int = 0
 
-    def run(self) -> tuple[int, int]:
+    def run(self) -> str:
+        """Write all chunks; return why what was written is not served, if it is not."""
         plan, kit = self.plan, self.kit
         rows = kit.engine.count(plan.scan)
         chunks = max(1, -(-rows // kit.chunk_rows))
         wanted = Run(uuid.uuid4().hex, self.hold.lease.token, plan.definition, plan.start, plan.end, chunks)
+        self._warn_if_ahead()
         self._drop_other_origin()
         kit.store.create([plan.table])
         run = open_run(kit.side, plan.project, plan.view, wanted)
         kit.crash("materialize.opened")
-        for chunk in run.missing():
-            self._chunk(chunk, chunks)
+        work = self._work()
+        for chunk in range(chunks) if work.anew else run.missing():
+            self._chunk(work, chunk, chunks)
             kit.crash("materialize.chunk_written")
             run = chunk_done(kit.side, plan.project, plan.view, run, chunk)
             kit.crash("materialize.chunk_done")
+        left = self._finish(work)
+        kit.crash("materialize.finished")
         close_run(kit.side, plan.project, plan.view, run, anew=plan.anew)
         kit.crash("materialize.closed")
-        return self.keys, self.written
+        return left
+
+    def _finish(self, work: LatestRows | Backfill) -> str:
+        self.hold.check()
+        if not self.kit.is_current(self.plan):
+            raise RunSuperseded(
+                f"the definition of view {self.plan.view!r} was changed while it was materialized",
+                cure="materialize it again",
+            )
+        return work.finish()
+
+    def _warn_if_ahead(self) -> None:
+        """Say that the source has rows from the future, which are left out, or not served before their time."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        plan, kit = self.plan, self.kit
+        ahead = kit.engine.rows(replace(plan.scan, columns=()), Span(kit.now + 1, None))
+        newest = [pc.max(batch.column(EVENT_TIME).cast(pa.int64())).as_py() for batch in ahead if batch.num_rows]
+        say_if_ahead(plan.table, plan.view, max(newest, default=None), kit.now)
 
     def _drop_other_origin(self) -> None:
         """Drop what another source left: its rows may look newer than all of this one's.
@@ -163,29 +198,63 @@ class _Writer:
             return
         if found is not None:
             begin_anew(side, project, view)
+        if found is not None and self.plan.windows is None:  # states of other rows lie in another table anyway
             self.kit.store.drop([self.plan.table])
         side.put(project, ORIGINS, view, self.plan.origin, None)
 
-    def _chunk(self, chunk: int, chunks: int) -> None:
-        keys = KeyCodec(self.plan.key_types, self.plan.keys)
-        rows = RowWriter(Layout.of(zip(self.plan.names, self.plan.types, strict=True)))
-        span = Span(self.plan.start, self.plan.end)
-        latest = _in_key_order(self.kit.engine.latest(self.plan.scan, span, Part(chunk, chunks)), keys)
-        for batch in latest.to_batches(self.kit.batch_keys) if latest is not None else ():
-            self._write(batch, keys, rows)
+    def _work(self) -> LatestRows | Backfill:
+        plan, kit = self.plan, self.kit
+        if plan.windows is None:
+            return LatestRows(plan, kit)
+        work = Backfill(plan, plan.windows, kit.engine, kit.store, kit.now)
+        work.begin()
+        return work
+
+    def _chunk(self, work: LatestRows | Backfill, chunk: int, chunks: int) -> None:
+        for keys, written in work.chunk(Part(chunk, chunks)):
+            self.keys += keys
+            self.written += written
+            self.kit.crash("materialize.batch_written")
             self.kit.report(Event(self.plan.view, chunk, chunks, self.keys))
             self.hold.check()
 
-    def _write(self, batch: pa.RecordBatch, keys: KeyCodec, rows: RowWriter) -> None:
-        count = len(self.plan.keys)
+
+class LatestRows:
+    """Writes the latest row of each key of a view without windows.
+
+    Args:
+        plan: what to write.
+        kit: what to do it with.
+    """
+
+    anew = False
+    """Whether a run that was killed is begun again: no, its finished chunks stay."""
+
+    def __init__(self, plan: MaterializePlan, kit: Kit) -> None:
+        self._plan = plan
+        self._kit = kit
+        self._keys = KeyCodec(plan.key_types, plan.keys)
+        self._rows = RowWriter(Layout.of(zip(plan.names, plan.types, strict=True)))
+
+    def chunk(self, part: Part) -> Iterator[tuple[int, int]]:
+        """Write the rows of a part of the keys; yield how many keys were read and written, from time to time."""
+        span = Span(self._plan.start, self._plan.end)
+        latest = _in_key_order(self._kit.engine.latest(self._plan.scan, span, part), self._keys)
+        for batch in latest.to_batches(self._kit.batch_keys) if latest is not None else ():
+            yield batch.num_rows, self._write(batch)
+
+    def finish(self) -> str:
+        """Do nothing: each row is whole by itself, and served."""
+        return ""
+
+    def _write(self, batch: pa.RecordBatch) -> int:
+        count = len(self._plan.keys)
         columns = batch.columns
         event = columns[batch.schema.get_field_index(EVENT_TIME)]
         created = columns[batch.schema.get_field_index(CREATED_TIME)]
-        found = keys.encode_arrow(columns[:count], batch.num_rows)
-        records = rows.encode_arrow(found, event, created, columns[count + 2 :])
-        self.written += self.kit.store.write(self.plan.table, found, records)
-        self.keys += batch.num_rows
-        self.kit.crash("materialize.batch_written")
+        found = self._keys.encode_arrow(columns[:count], batch.num_rows)
+        records = self._rows.encode_arrow(found, event, created, columns[count + 2 :])
+        return self._kit.store.write(self._plan.table, found, records)
 
 
 def _in_key_order(batches: Iterator[pa.RecordBatch], keys: KeyCodec) -> pa.Table | None:
@@ -274,7 +343,7 @@ def _is_dead(owner: str) -> bool:
     return False
 
 
-def recognize_store(side: SideTable, store: OnlineStore, project: str, now: int) -> None:
+def recognize_store(side: SideTable, store: OnlineStore, project: str, now: int, states: Iterable[str] = ()) -> None:
     """Forget what was materialized, if the online store is not the one that it was materialized into.
 
     A store that was emptied, replaced or configured anew holds nothing, whatever the watermarks say. It is known by a
@@ -285,17 +354,24 @@ def recognize_store(side: SideTable, store: OnlineStore, project: str, now: int)
         store: the online store.
         project: the project.
         now: the time, in microseconds since the epoch.
+        states: the tables of windows' states, which are emptied if the store was used before, and another one since:
+            they lack what was pushed to that.
     """
     table, key, named = f"{project}/.store", KeyCodec([]).encode([], 1), Layout.of([("name", String)])
     store.create([table])
     [found] = store.read([(table, key)])
-    if found == [None]:
+    is_new = found == [None]
+    if is_new:
         store.write(table, key, RowWriter(named).encode(key, [now], None, [[uuid.uuid4().hex]]))
         [found] = store.read([(table, key)])
     [[name]] = RowReader(named, table=table).decode(key, found).columns
     known = side.get(project, STORES, "online")
     if known is not None and known.value == name:
         return
+    if known is not None and not is_new:
+        listed = list(states)
+        store.drop(listed)
+        store.create(listed)
     for view in all_watermarks(side, project):
         begin_anew(side, project, view)
     for view in side.items(project, ORIGINS):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from likewise.core.columns import Column, conform, to_utc_micros
+from likewise.core.columns import to_utc_micros
 from likewise.core.errors import InvalidTime, RequestError, SourceDrift
-from likewise.core.frames import to_table
-from likewise.core.keys import coerce
+from likewise.core.frames import refuse_twins, to_table
+from likewise.core.keys import coerce_column
 from likewise.core.names import near_misses
-from likewise.core.types import Family, FeatureType, arrow_type
+from likewise.core.types import FeatureType, arrow_type
 from likewise.define.view import FeatureView, Projection
 from likewise.offline.base import EVENT_TIME, OfflineEngine, Span
 from likewise.plan.scan import scan_of, sorted_keys
@@ -36,9 +36,7 @@ def read_spine(entity_df: object, engine: OfflineEngine) -> pa.Table:
         RequestError: it is none of these, or has no rows' columns at all.
     """
     table = engine.query(entity_df).read_all() if isinstance(entity_df, str) else to_table(entity_df, "entity rows")
-    if len(set(table.column_names)) < table.num_columns:
-        twice = next(name for name in table.column_names if table.column_names.count(name) > 1)
-        raise RequestError(f"the entity rows have two columns named {twice!r}", cure="rename one of them")
+    refuse_twins(table.column_names, "entity rows")
     if table.num_rows >= MOST_ROWS:
         raise RequestError(
             f"{table.num_rows:,} entity rows are too many", cure=f"ask for less than {MOST_ROWS:,} at once"
@@ -136,50 +134,5 @@ def narrowed(table: pa.Table, time: str, keys: Sequence[tuple[str, FeatureType]]
 
     columns = {time: table.column(time)}
     for name, declared in keys:
-        columns[name] = _key(table.column(name), name, declared)
+        columns[name] = coerce_column(name, table.column(name), declared, nulls=True)
     return pa.table(columns)
-
-
-def _key(column: Column, name: str, declared: FeatureType) -> Column:
-    import pyarrow as pa
-
-    wanted = arrow_type(declared)
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if declared.family is Family.UUID:
-        return _uuids(column, name, declared)
-    if column.type == wanted:
-        return column
-    if declared.family is Family.INT and pa.types.is_integer(column.type):
-        try:
-            return column.cast(wanted)
-        except pa.ArrowInvalid:
-            return _coerced(column, name, declared)
-    if declared.family is Family.TEXT and (
-        pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type)
-    ):
-        return column.cast(wanted)
-    if declared.family is Family.TIME and pa.types.is_timestamp(column.type):
-        return to_utc_micros(column, f"column {name!r} of the entity rows")
-    return _coerced(column, name, declared)
-
-
-def _uuids(column: Column, name: str, declared: FeatureType) -> Column:
-    """Return UUIDs of any spelling as their usual text."""
-    try:
-        return conform(column, declared, name)
-    except SourceDrift:
-        return _coerced(column, name, declared)  # which takes more, or names the value
-
-
-def _coerced(column: Column, name: str, declared: FeatureType) -> Column:
-    """Coerce value by value, by the very rule of online requests."""
-    import pyarrow as pa
-
-    values: list[Any] = column.to_pylist()
-    known = [row for row, value in enumerate(values) if value is not None]
-    for row, value in zip(known, coerce(name, [values[row] for row in known], declared), strict=True):
-        values[row] = value
-    if declared.family is Family.UUID:
-        values = [None if value is None else str(value) for value in values]
-    return pa.array(values, arrow_type(declared))

@@ -8,16 +8,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from likewise.core.columns import conform
-from likewise.core.errors import RequestDataMissing, SourceDrift
 from likewise.core.frames import to_pandas, to_polars
-from likewise.core.types import FeatureType, arrow_type
+from likewise.core.types import arrow_type
 from likewise.define.transform import OnDemandFeatureView
 from likewise.jobs.files import write_parquet
 from likewise.jobs.spine import narrowed
 from likewise.offline.base import OfflineEngine
 from likewise.plan.explain import Explanation, explain_training
+from likewise.plan.selection import Selection
 from likewise.plan.training import OnDemandStep, TrainingPlan
+from likewise.registry.base import RegistryReader
+from likewise.registry.definitions import Definitions
+from likewise.registry.history import view_versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +46,7 @@ class Tools:
     on_demand: Mapping[str, OnDemandFeatureView]
     """The catalog's on-demand views."""
     hashes: Mapping[str, str]
-    """The hash of the definition of each view that is read, by name."""
+    """The hash of the definition of each view that is read, by the name or version asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class RetrievalJob:
 
     @property
     def hashes(self) -> Mapping[str, str]:
-        """The hash of the definition of each view that is read."""
+        """The hash of the definition of each view that is read, by the name or version asked for: ``users@v1``."""
         return self._tools.hashes
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
@@ -196,9 +198,9 @@ class RetrievalJob:
         self, step: OnDemandStep, runner: ArrowRunner, rows: pa.Table, columns: Mapping[str, Any]
     ) -> dict[str, Any]:
         view = self._tools.on_demand[step.view]
-        requested = {field.name: field.dtype for source in view.request_sources for field in source.schema}
+        requested = {field.name for source in view.request_sources for field in source.schema}
         given = {
-            name: columns[column] if name not in requested else _requested(rows, column, requested[name], step.view)
+            name: rows.column(column) if name in requested else columns[column]  # the runner takes it as online
             for column, name in step.inputs
         }
         outputs = runner.run_arrow(given, rows.num_rows)
@@ -211,18 +213,21 @@ class RetrievalJob:
         return self.explain()._repr_html_()
 
 
-def _requested(rows: pa.Table, column: str, declared: FeatureType, view: str) -> Any:
-    try:
-        return conform(rows.column(column), declared, f"column {column!r} of the entity rows")
-    except SourceDrift as error:
-        raise RequestDataMissing(f"on-demand feature view {view!r}: {error.message}", cure=error.cure) from error
-
-
-def definition_hashes(views: Sequence[str], manifest: Mapping[tuple[str, str], str]) -> dict[str, str]:
-    """Return the hash of each view's definition, by name.
+def definition_hashes(registry: RegistryReader, definitions: Definitions, selection: Selection) -> dict[str, str]:
+    """Return the hash of the definition of each view that is read, by the name or version it was asked for.
 
     Args:
-        views: the views.
-        manifest: a catalog's hashes by kind and name.
+        registry: the registry.
+        definitions: the catalog's definitions.
+        selection: what was asked for.
     """
-    return {name: found for (kind, name), found in manifest.items() if kind.endswith("feature_view") and name in views}
+    manifest = registry.catalog(definitions.project, definitions.number).manifest
+    applied = {name: found for (kind, name), found in manifest.items() if kind.endswith("feature_view")}
+    hashes = {name: applied[name] for name in selection.on_demand}
+    for part in selection.views:
+        if part.version is None:
+            hashes[part.reference] = applied[part.view]
+        else:
+            versions = view_versions(registry, definitions.project, part.view)
+            hashes[part.reference] = versions[part.version - 1].hash
+    return hashes

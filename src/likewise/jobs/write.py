@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from likewise.core.aggregates import NEVER
 from likewise.core.columns import Column, cast_exactly, conform, to_utc_micros
-from likewise.core.errors import EntityKeyError, InvalidTime, RequestError, SourceDrift
-from likewise.core.keys import KeyCodec, coerce
+from likewise.core.errors import InvalidTime, RequestError, SourceDrift
+from likewise.core.keys import KeyCodec, coerce_column
 from likewise.core.names import near_misses
-from likewise.core.types import Family, FeatureType, arrow_type
+from likewise.core.types import FeatureType, Float32, Float64
 from likewise.define.source import DataSource, FileSource
 from likewise.define.view import FeatureView
+from likewise.jobs.files import noted
+from likewise.jobs.notices import say_if_ahead
 from likewise.jobs.spine import time_column
-from likewise.offline.base import OfflineEngine
-from likewise.online.base import OnlineStore
+from likewise.jobs.states import Push, StatesBatch, change_states, delete_states, start_states
+from likewise.offline.base import EVENT_TIME, OfflineEngine
+from likewise.online.base import OnlineStore, TableMissing
+from likewise.online.events import Events, Ints
 from likewise.online.rows import Layout, RowWriter, head_of, tombstone
-from likewise.plan.lookup import table_name
-from likewise.plan.scan import locate, refuse_computed, sorted_keys
+from likewise.online.window_state import WindowStates
+from likewise.plan.former import Former
+from likewise.plan.lookup import deletions_name, table_name
+from likewise.plan.scan import Location, locate, refuse_foreign, sorted_keys
+from likewise.plan.windows import WindowSet, windows_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +44,70 @@ class OnlineBatch:
     records: Sequence[bytes]
     """A record for each key."""
 
+    def begin(self, store: OnlineStore, now: int) -> int:
+        """Make the table; values belong to no generation."""
+        store.create([self.table])
+        return 0
+
+    def write(self, store: OnlineStore, push: Push, begun: int) -> int:
+        """Write the records, each unless a newer one is there, and return how many were written."""
+        return store.write(self.table, self.keys, self.records)
+
+
+Batch = OnlineBatch | StatesBatch
+"""Rows of one view on their way into the online store: values, or events for its windows."""
+
+
+def prepare(project: str, view: FeatureView, rows: pa.Table, engine: OfflineEngine, now: int) -> Batch:
+    """Return rows of a view ready to be written. Nothing is written: what does not fit is found out before.
+
+    Args:
+        project: the project.
+        view: the view.
+        rows: keys, event time and features, or what windows read, under the view's names or the source's columns; for a
+            view with a transformation what it returned.
+        engine: computes what windows read.
+        now: the time, in microseconds since the epoch: the created time of rows that have none.
+
+    Raises:
+        RequestError: a column is missing, or holds what does not fit.
+        NotSupported: the view has a transformation of a mode that is not run.
+    """
+    refuse_foreign(view)
+    windows = windows_of(view)
+    if windows is None:
+        return online_batch(project, view, rows, now)
+    return states_batch(project, view, windows, rows, engine, now)
+
+
+def states_batch(
+    project: str,
+    view: FeatureView,
+    windows: WindowSet,
+    rows: pa.Table,
+    engine: OfflineEngine,
+    now: int,
+    former: bool = False,
+) -> StatesBatch:
+    """Return rows of a view with windows as events for the states of their keys; see :func:`prepare`."""
+    import numpy as np
+    import pyarrow as pa
+
+    source, table = _time_source(view), table_name(project, view)
+    keys = _keys(rows, source, view)
+    event = _times(rows, source, source.timestamp_field, view)
+    say_if_ahead(table, view.name, _newest(event), now)
+    created = _created(rows, source, view, now)
+    read = {name: _feature(rows, source, name, kind, view) for name, kind in windows.columns}
+    columns = engine.compute(pa.table({EVENT_TIME: event, **read}), windows.inputs)
+    inputs = [column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column for column in columns]
+    place: dict[bytes, int] = {}
+    code = np.fromiter((place.setdefault(key, len(place)) for key in keys), np.int64, len(keys))
+    made = None if created is None else _micros(created)
+    events = Events(list(place), code, _micros(event), made, np.arange(len(keys)), inputs)
+    states = WindowStates(windows, table, windows.has_source)
+    return StatesBatch(table, states, events, deletions_name(project, view), former)
+
 
 def online_batch(project: str, view: FeatureView, rows: pa.Table, now: int) -> OnlineBatch:
     """Return rows of a view as online records. Nothing is written: what does not fit is found out before.
@@ -42,28 +115,23 @@ def online_batch(project: str, view: FeatureView, rows: pa.Table, now: int) -> O
     Args:
         project: the project.
         view: the view.
-        rows: keys, event time and features, under the view's names or the source's columns.
+        rows: keys, event time and features, under the view's names or the source's columns; for a view with a
+            transformation what it returned.
         now: the time, in microseconds since the epoch: the created time of rows that have none.
 
     Raises:
         RequestError: a column is missing, or holds what does not fit.
-        NotSupported: the view has windows, or a transformation.
+        NotSupported: the view has windows, or a transformation of a mode that is not run.
     """
-    refuse_computed(view)
     source = _time_source(view)
     keys = _keys(rows, source, view)
     event = _times(rows, source, source.timestamp_field, view)
+    say_if_ahead(table_name(project, view), view.name, _newest(event), now)
     created = _created(rows, source, view, now)
     columns = [_feature(rows, source, field.name, field.dtype, view) for field in view.features]
-    writer = RowWriter(Layout.of((field.name, field.dtype) for field in view.features))
+    writer = RowWriter(Layout.of((view.stored_name(field.name), field.dtype) for field in view.features))
     records = writer.encode_arrow(keys, event, created, columns)
     return OnlineBatch(table_name(project, view), keys, records)
-
-
-def write_batch(store: OnlineStore, batch: OnlineBatch) -> int:
-    """Write records to the online store, each unless a newer one is there, and return how many were written."""
-    store.create([batch.table])
-    return store.write(batch.table, batch.keys, batch.records)
 
 
 def delete_online(store: OnlineStore, project: str, view: FeatureView, rows: pa.Table, now: int) -> int:
@@ -83,12 +151,57 @@ def delete_online(store: OnlineStore, project: str, view: FeatureView, rows: pa.
     """
     keys, table = _keys(rows, _time_source(view), view), table_name(project, view)
     store.create([table])
+    windows = windows_of(view)
+    if windows is not None:
+        start_states(store, table, windows.has_source, now)
+        states = WindowStates(windows, table, windows.has_source)
+        return delete_states(store, deletions_name(project, view), states, list(dict.fromkeys(keys)), now)
     [stored] = store.read([(table, keys)])
     times = [now if record is None else max(now, head_of(record).event) for record in stored]
-    return write_batch(store, OnlineBatch(table, keys, [tombstone(k, t) for k, t in zip(keys, times, strict=True)]))
+    return store.write(table, keys, [tombstone(k, t) for k, t in zip(keys, times, strict=True)])
 
 
-def write_offline(engine: OfflineEngine, view: FeatureView, rows: pa.Table, root: str, now: int) -> str:
+def delete_former(store: OnlineStore, former: Former, rows: pa.Table, now: int) -> None:
+    """Delete keys of a view from states that an earlier definition left; see :func:`delete_online`."""
+    keys = _keys(rows, _time_source(former.view), former.view)
+    states = WindowStates(former.windows, former.table, former.windows.has_source)
+    with contextlib.suppress(TableMissing):  # dropped meanwhile
+        distinct = list(dict.fromkeys(keys))
+        change_states(store, former.table, distinct, lambda some, stored: states.deleted(some, stored, now))
+
+
+def offline_location(view: FeatureView, root: str) -> Location:
+    """Return where pushed rows of a view are added.
+
+    Raises:
+        RequestError: it has no files to add rows to.
+    """
+    return locate(_file_source(view), root)
+
+
+def _file_source(view: FeatureView) -> FileSource:
+    source = _first_view(view).batch_source
+    if not isinstance(source, FileSource):
+        title = _first_view(view).title
+        raise RequestError(f"{title} has no files to add rows to", cure="give its push source a batch_source")
+    return source
+
+
+def _first_view(view: FeatureView) -> FeatureView:
+    """Return the view whose rows a view's are made of in the end."""
+    return _first_view(view.source_views[0]) if view.source_views else view
+
+
+def write_offline(
+    engine: OfflineEngine,
+    view: FeatureView,
+    rows: pa.Table,
+    root: str,
+    now: int,
+    token: bytes | None = None,
+    note: str = "",
+    readers: Sequence[FeatureView] = (),
+) -> str:
     """Add rows to the files of a view's batch source, as one new file.
 
     Args:
@@ -97,37 +210,71 @@ def write_offline(engine: OfflineEngine, view: FeatureView, rows: pa.Table, root
         rows: keys, event time and features, under the view's names or the source's columns.
         root: the repo's folder.
         now: the created time of rows that have none, in microseconds since the epoch.
+        token: the push's idempotency key; a second push of the same key adds nothing. None when none was given.
+        note: what the file is to say beside the rows (:func:`likewise.jobs.files.note_of`).
+        readers: the other views that are made of these files.
 
     Returns:
-        The path of the new file.
+        The path of the new file, or of the one that the first push of this key added.
     """
     import pyarrow as pa
 
-    source = view.batch_source
-    if not isinstance(source, FileSource):
-        raise RequestError(f"{view.title} has no files to add rows to", cure="give its push source a batch_source")
+    view, source = _first_view(view), _file_source(view)
     location = locate(source, root)
     schema = engine.schema(location)
     columns = {column.name: _offline_column(rows, source, column, view, now) for column in schema}
-    return engine.append(location, pa.table(columns))
+    for reader in {id(each): each for each in (view, *map(_first_view, readers))}.values():
+        _refuse_rounded(rows, source, columns, reader)
+    return engine.append(location, noted(pa.table(columns), note), token)
 
 
 def _offline_column(rows: pa.Table, source: FileSource, column: pa.Field, view: FeatureView, now: int) -> Column:
     import pyarrow as pa
 
     name = source.field_mapping.get(column.name, column.name)
-    declared = {f.name: f.dtype for f in view.features}
-    keys = {entity.join_key: entity.type for entity in sorted_keys(view)}
+    declared = _read_types(view)
+    keys = {} if view.is_derived else {entity.join_key: entity.type for entity in sorted_keys(view)}
     if name in keys:
-        return _as(_key(rows, source, name, keys[name], view), column, view)
+        return _as(coerce_column(name, _needed(rows, source, name, view), keys[name]), column, view)
     if column.name == source.timestamp_field:
         return _as(_times(rows, source, column.name, view), column, view)
     if column.name == source.created_timestamp_column:
         return _as(_created(rows, source, view, now), column, view)
     if name in declared:
-        return _as(_feature(rows, source, name, declared[name], view), column, view)
+        found = _feature(rows, source, name, declared[name], view)
+        if declared[name] == Float32 and pa.types.is_float64(column.type):  # others may read all of it
+            found = _feature(rows, source, name, Float64, view)
+        return _as(found, column, view)
     given = _find(rows, source, name)
     return pa.nulls(rows.num_rows, column.type) if given is None else _as(given, column, view)
+
+
+def _read_types(view: FeatureView) -> dict[str, FeatureType]:
+    """Return in which types a view reads columns of its source, by their names in the view."""
+    if view.is_derived:
+        return {field.name: field.dtype for field in view.takes}
+    windows = windows_of(view)
+    return {field.name: field.dtype for field in view.features} if windows is None else dict(windows.columns)
+
+
+def _refuse_rounded(rows: pa.Table, source: FileSource, columns: dict[str, Column], view: FeatureView) -> None:
+    """Refuse numbers that a view would read from the files in another way than they were pushed."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name, kind in _read_types(view).items():
+        stored, given = columns.get(source.column_of(name)), _find(rows, source, name)
+        if kind != Float64 or stored is None or given is None or not pa.types.is_float32(stored.type):
+            continue
+        given = conform(given, kind, f"column {name!r} of the rows for {view.title}")
+        differs = pc.and_(pc.not_equal(given, stored.cast(given.type)), pc.invert(pc.is_nan(given)))
+        if pc.any(differs).as_py():
+            row = differs.index(pa.scalar(True)).as_py()
+            raise RequestError(
+                f"column {name!r} of the rows for {view.title}, row {row}: the source's float cannot hold "
+                f"{given[row].as_py()!r}, which is declared Float64",
+                cure="declare it Float32, keep it as double in the source, or push online only",
+            )
 
 
 def _as(values: Column, column: pa.Field, view: FeatureView) -> Column:
@@ -149,13 +296,13 @@ def _as(values: Column, column: pa.Field, view: FeatureView) -> Column:
 
 def _keys(rows: pa.Table, source: DataSource, view: FeatureView) -> list[bytes]:
     entities = sorted_keys(view)
-    columns = [_key(rows, source, entity.join_key, entity.type, view) for entity in entities]
+    columns = [_needed(rows, source, entity.join_key, view) for entity in entities]
     codec = KeyCodec([entity.type for entity in entities], [entity.join_key for entity in entities])
     return codec.encode_arrow(columns, rows.num_rows)
 
 
 def _time_source(view: FeatureView) -> DataSource:
-    source = view.source
+    source = view.row_source
     if source is None:
         raise RequestError(f"{view.title} has no source", cure="apply it with one")
     return source
@@ -177,20 +324,6 @@ def _needed(rows: pa.Table, source: DataSource, name: str, view: FeatureView) ->
     return found
 
 
-def _key(rows: pa.Table, source: DataSource, name: str, declared: FeatureType, view: FeatureView) -> Column:
-    import pyarrow as pa
-
-    column = _needed(rows, source, name, view)
-    if column.null_count:
-        row = column.is_null().index(pa.scalar(True)).as_py()
-        raise EntityKeyError(f"row {row} for {view.title} has no key {name!r}: it is null", cure="leave the row out")
-    if column.type == arrow_type(declared) and declared.family is not Family.TIME:
-        return column
-    values: Sequence[Any] = coerce(name, column.to_pylist(), declared)
-    plain = [str(value) for value in values] if declared.family is Family.UUID else values
-    return pa.array(plain, arrow_type(declared))
-
-
 def _times(rows: pa.Table, source: DataSource, name: str, view: FeatureView) -> Column:
     import pyarrow as pa
 
@@ -204,6 +337,22 @@ def _times(rows: pa.Table, source: DataSource, name: str, view: FeatureView) -> 
         return to_utc_micros(column, f"the event time of the rows for {view.title}")
     except SourceDrift as error:
         raise InvalidTime(error.message, cure=error.cure) from error
+
+
+def _micros(times: Column) -> Ints:
+    import numpy as np
+    import pyarrow as pa
+
+    found: Ints = np.asarray(times.cast(pa.int64()).fill_null(NEVER), np.int64)
+    return found
+
+
+def _newest(times: Column) -> int | None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    newest: int | None = pc.max(times.cast(pa.int64())).as_py()
+    return newest
 
 
 def _created(rows: pa.Table, source: DataSource, view: FeatureView, now: int) -> Column | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ Ints = npt.NDArray[np.int64]
 """Codes of keys, times in microseconds, or places of rows."""
 Flags = npt.NDArray[np.bool_]
 Starts = npt.NDArray[np.int32]
+Placed = TypeVar("Placed", bound=npt.NDArray[np.signedinteger])
 
 NEVER = int(np.iinfo(np.int64).min)
 """The time of a row that has none; earlier than any other."""
@@ -117,13 +119,20 @@ class Slots:
         self._entity_row: Ints = asking[order]
         self._times: Ints = times[self._entity_row]
         self._start: Starts = np.zeros(keys + 1, np.int32)
-        counts = np.bincount(codes[asking], minlength=keys)
-        np.cumsum(counts, out=self._start[1:])
-        most = int(counts.max(initial=0))
-        self._steps = [1 << bit for bit in range(most.bit_length() - 1, -1, -1)]
+        np.cumsum(np.bincount(codes[asking], minlength=keys), out=self._start[1:])
 
     def __len__(self) -> int:
         return len(self._times)
+
+    @property
+    def times(self) -> Ints:
+        """The time of each slot."""
+        return self._times
+
+    @property
+    def entity_row(self) -> Ints:
+        """The entity row of each slot."""
+        return self._entity_row
 
     @property
     def span(self) -> tuple[int, int]:
@@ -141,32 +150,13 @@ class Slots:
         when = np.maximum(rows.event, rows.created) if known_by and rows.created is not None else rows.event
         first = self._start[rows.code]
         many = self._start[rows.code + 1] - first
-        slot, found = self._first_not_before(first, many, when)
+        slot = first_not_before(self._times, first, many, when)
+        found = slot < first + many
         if ttl is not None:
             found[found] = rows.event[found] >= self._times[slot[found]] - ttl
         chosen = np.flatnonzero(found)
         created = None if rows.created is None else rows.created[chosen]
         return Rows(slot[chosen].astype(np.int64), rows.event[chosen], created, rows.place[chosen])
-
-    def _first_not_before(self, first: Starts, many: Starts, when: Ints) -> tuple[Starts, Flags]:
-        """Find for each row the first of its key's slots whose time is not before ``when``, and whether there is one.
-
-        A binary search with steps that are powers of two; rows whose key has fewer slots than a step sit it out.
-        """
-        slot = first.copy()
-        end = first + many
-        for step in self._steps:
-            if step == 1:
-                candidate = np.minimum(slot, len(self._times) - 1)
-                slot += (slot < end) & (self._times[candidate] < when)
-                continue
-            active = np.flatnonzero(many >= step)
-            ahead = slot[active] + step
-            inside = ahead <= end[active]
-            active, ahead = active[inside], ahead[inside]
-            before = self._times[ahead - 1] < when[active]
-            slot[active[before]] = ahead[before]
-        return slot, slot < end
 
     def answers(self, latest: Latest, ttl: int | None, known_by: bool) -> Ints:
         """Return the place of the source row that counts for each entity row; NOBODY where there is none.
@@ -188,7 +178,7 @@ class Slots:
         """Return, for each slot, the last slot of its key up to it that has a row; NOBODY if there is none."""
         slots = np.arange(len(self))
         source = np.maximum.accumulate(np.where(latest.place >= 0, slots, NOBODY))
-        source[source < self._first_of_key()] = NOBODY
+        source[source < self.first_of_key()] = NOBODY
         return source
 
     def _greatest_so_far(self, latest: Latest) -> Ints:
@@ -198,13 +188,45 @@ class Slots:
         by_rank = np.lexsort([latest.place, *created, latest.event])
         rank = np.empty(len(self), np.int64)
         rank[by_rank] = slots
-        key = self._first_of_key() * (len(self) + 1)  # grows from key to key, so a new key outranks the one before
+        key = self.first_of_key() * (len(self) + 1)  # grows from key to key, so a new key outranks the one before
         so_far = np.maximum.accumulate(key + np.where(latest.place >= 0, rank + 1, 0)) - key - 1
         return np.where(so_far >= 0, by_rank[so_far], NOBODY)
 
-    def _first_of_key(self) -> Ints:
+    def first_of_key(self) -> Ints:
         """Return, for each slot, the first slot of its key."""
         return np.repeat(self._start[:-1].astype(np.int64), np.diff(self._start))
+
+
+def first_not_before(times: Ints, first: Placed, many: Placed, when: Ints) -> Placed:
+    """Find, for each of some runs of ascending times, where in it the first time is that is not before another.
+
+    A binary search with steps that are powers of two; runs that are shorter than a step sit it out.
+
+    Args:
+        times: the times of all runs.
+        first: where each run begins.
+        many: how long it is.
+        when: what its times are compared with; where all are before it, the answer is the run's end.
+
+    Example:
+        >>> first_not_before(np.array([1, 5, 9]), np.array([0, 1]), np.array([3, 2]), np.array([5, 10])).tolist()
+        [1, 3]
+    """
+    found = first.copy()
+    end = first + many
+    for bit in range(int(many.max(initial=0)).bit_length() - 1, -1, -1):
+        step = 1 << bit
+        if step == 1:
+            candidate = np.minimum(found, len(times) - 1)
+            found += (found < end) & (times[candidate] < when)
+            continue
+        active = np.flatnonzero(many >= step)
+        ahead = found[active] + step
+        inside = ahead <= end[active]
+        active, ahead = active[inside], ahead[inside]
+        before = times[ahead - 1] < when[active]
+        found[active[before]] = ahead[before]
+    return found
 
 
 def _order(codes: Ints, times: Ints) -> Ints:

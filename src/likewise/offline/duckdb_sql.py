@@ -9,7 +9,7 @@ import contextlib
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
-from likewise.core.errors import RequestError, SourceError
+from likewise.core.errors import LikewiseError, RequestError, SourceError
 
 BATCH = 1 << 17
 """How many rows DuckDB returns at a time."""
@@ -43,7 +43,9 @@ class Session:
     def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open an empty database in memory, and close it at the end."""
         # Two databases that spill into one folder would overwrite each other's files.
-        folder = str(Path(self.folder or tempfile.gettempdir()) / f"likewise-spill-{uuid.uuid4().hex}")
+        place = Path(self.folder or tempfile.gettempdir())
+        place.mkdir(parents=True, exist_ok=True)
+        folder = str(place / f"likewise-spill-{uuid.uuid4().hex}")
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{max(self.memory >> 10, 64 << 10)}KiB",
             "threads": self.threads,
@@ -100,44 +102,81 @@ class SqlMatcher:
     @contextlib.contextmanager
     def _over(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a database that reads some rows; an error among the rows comes out as what it is."""
-        errors: list[BaseException] = []
-
-        def noting() -> Iterator[pa.RecordBatch]:
+        with _own_errors(rows) as noting:
             try:
-                yield from rows
-            except BaseException as error:
-                errors.append(error)
-                raise
-
-        try:
-            with self._session.connection() as connection:
-                connection.execute("SET preserve_insertion_order = false")
-                connection.register(_ROWS, pa.RecordBatchReader.from_batches(schema, noting()))
-                yield connection
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
-            if errors and isinstance(errors[0], Exception):
-                raise errors[0] from error
-            cure = "raise memory_limit, or make room in temp_directory"
-            raise SourceError(f"DuckDB cannot match the keys of a source: {error}", cure=cure) from error
+                with self._session.connection() as connection:
+                    connection.execute("SET preserve_insertion_order = false")
+                    connection.register(_ROWS, pa.RecordBatchReader.from_batches(schema, noting))
+                    yield connection
+            except (duckdb.Error, pa.ArrowException, OSError) as error:
+                cure = "raise memory_limit, or make room in temp_directory"
+                raise SourceError(f"DuckDB cannot match the keys of a source: {error}", cure=cure) from error
 
 
 def _named(name: str) -> exp.Expression:
     return exp.PropertyEQ(this=exp.to_identifier(name), expression=exp.column(name))
 
 
-def run_query(session: Session, sql: str) -> pa.RecordBatchReader:
+def run_query(
+    session: Session, sql: str, tables: Mapping[str, pa.RecordBatchReader] | None = None
+) -> pa.RecordBatchReader:
     """Run one query of a caller, and return its rows in their order.
+
+    Over tables it reads nothing else, and runs on one thread, so that rows without an order come in one order.
+
+    Args:
+        session: how to set DuckDB up.
+        sql: the query.
+        tables: the tables that it reads, by name, each once; None: it reads files.
 
     Raises:
         RequestError: it is not one query, or it cannot run.
     """
     with contextlib.ExitStack() as stack, _refusing(sql):
         connection = stack.enter_context(session.connection())
+        if tables is not None:
+            _fill(connection, tables)
         statements = connection.extract_statements(sql)
         if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
             raise RequestError(f"the text {sql[:200]!r} is not one SQL query", cure="give one SELECT")
         reader = connection.sql(statements[0].query).to_arrow_reader(BATCH)
         return pa.RecordBatchReader.from_batches(reader.schema, _drained(reader, sql, stack.pop_all()))
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.RecordBatchReader]) -> None:
+    """Copy rows into tables, which spill, as a query may read them more than once; then shut the files away."""
+    connection.execute("SET threads = 1")
+    for name, rows in tables.items():
+        with _own_errors(rows) as noting:
+            connection.register(_ROWS, pa.RecordBatchReader.from_batches(rows.schema, noting))
+            made = exp.Create(
+                this=exp.Table(this=exp.to_identifier(name, quoted=True)),
+                kind="TABLE",
+                expression=exp.select("*").from_(_ROWS),
+            )
+            connection.execute(made.sql("duckdb"))
+            connection.unregister(_ROWS)
+    connection.execute("SET enable_external_access = false")
+
+
+@contextlib.contextmanager
+def _own_errors(rows: Iterable[pa.RecordBatch]) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Give rows to DuckDB; an error among them comes out as what it is."""
+    errors: list[Exception] = []
+
+    def noting() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from rows
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    try:
+        yield noting()
+    except Exception as error:
+        if errors:
+            raise errors[0] from error
+        raise
 
 
 def _drained(reader: pa.RecordBatchReader, sql: str, stack: contextlib.ExitStack) -> Iterator[pa.RecordBatch]:
@@ -149,5 +188,7 @@ def _drained(reader: pa.RecordBatchReader, sql: str, stack: contextlib.ExitStack
 def _refusing(sql: str) -> Iterator[None]:
     try:
         yield
+    except LikewiseError:  # of the rows it reads, some of which are OSErrors as well
+        raise
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         raise RequestError(f"the query {sql[:200]!r} cannot run: {error}", cure="mend the SQL") from error

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import hashlib
 import itertools
 import os
 import re
@@ -38,7 +39,7 @@ from likewise.offline.disk import room_for, sync_folder
 from likewise.plan.scan import Location
 
 _COUNTER = itertools.count()
-_STAMPED = re.compile(r"(?P<base>.*)~(?P<micros>\d{17})-\d+-[0-9a-f]{8}", re.DOTALL)
+_STAMPED = re.compile(r"(?P<base>.*)~(?P<micros>\d{17})-\d+-(?:[0-9a-f]{8}){1,4}", re.DOTALL)
 
 
 def files_of(location: Location) -> list[tuple[str, str]]:
@@ -47,8 +48,10 @@ def files_of(location: Location) -> list[tuple[str, str]]:
     Raises:
         SourceMissing: there are none.
     """
+    if location.files is not None:
+        return list(location.files)
     found = [(path, location.format) for path in _own_files(location)]
-    added = Path(_beside(location))
+    added = Path(beside(location))
     if added.is_dir():
         found += [(path, "parquet") for path in _data_below(added, "parquet")]
     if not found:
@@ -74,14 +77,24 @@ def file_stamp(path: str) -> tuple[int, int, int]:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def add_file(location: Location, rows: pa.Table) -> str:
+def add_file(location: Location, rows: pa.Table, token: bytes | None = None) -> str:
     """Add rows to a source as one new Parquet file, and return its path; it appears whole or not at all.
+
+    Args:
+        location: where the source lies.
+        rows: the rows.
+        token: names them: if rows of this name were added before, nothing is. None for no name.
 
     Raises:
         SourceError: no new file can match the glob, or the folder cannot be written.
         StoreFull: the disk is full.
     """
-    target = _new_path(location)
+    mark = secrets.token_hex(4) if token is None else hashlib.blake2b(token, digest_size=16).hexdigest()
+    target = _new_path(location, mark)
+    if token is not None:
+        for path in [*_own_files(location), *_data_below(Path(beside(location)), "parquet")]:
+            if Path(path).stem.endswith(f"-{mark}"):
+                return path
     try:
         with room_for(f"{rows.num_rows:,} rows in {target}"):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +124,7 @@ def _is_data(path: Path, form: str) -> bool:
     return not hidden and FORMATS.get(path.suffix[1:].lower()) == form
 
 
-def _beside(location: Location) -> str:
+def beside(location: Location) -> str:
     """Return the folder of the rows that were added to what is no directory or glob of Parquet files."""
     folder, name = os.path.split(location.path.rstrip("/"))
     plain = name if Path(location.path).exists() else re.sub(r"[*?\[\]]", lambda m: urllib.parse.quote(m[0]), name)
@@ -127,15 +140,15 @@ def _fixed(folder: str) -> str:
     return folder
 
 
-def _new_path(location: Location) -> Path:
+def _new_path(location: Location, mark: str) -> Path:
     path = Path(location.path)
     is_glob = glob.has_magic(location.path) and not path.exists()
     one_file = not is_glob and not path.is_dir() and (path.is_file() or path.suffix[1:].lower() in FORMATS)
     if location.format != "parquet" or one_file:
-        folder = Path(_beside(location))
-        return _after(sorted(_data_below(folder, "parquet")), folder / "rows.parquet")
+        folder = Path(beside(location))
+        return _after(sorted(_data_below(folder, "parquet")), folder / "rows.parquet", mark)
     first = Path(re.sub(r"\[[^]]*\]|[*?]", "rows", location.path)) if is_glob else path / "rows.parquet"
-    found = _after(_own_files(location), first)
+    found = _after(_own_files(location), first, mark)
     if is_glob and not _matches(found, location.path):
         raise SourceError(
             f"the name of a new file, such as {found.name!r}, cannot match {location.shown or location.path!r}",
@@ -151,14 +164,14 @@ def _matches(path: Path, pattern: str) -> bool:
     return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
 
-def _after(files: list[str], first: Path) -> Path:
+def _after(files: list[str], first: Path, mark: str) -> Path:
     """Return a new path that sorts after all files; the clock says which, unless it was set back."""
     last = Path(files[-1]) if files else first
     stamped = _STAMPED.fullmatch(last.stem)
     base = stamped["base"] if stamped else last.stem
     earliest = int(stamped["micros"]) + 1 if stamped else 0
     micros = max(time.time_ns() // 1000, earliest)
-    return last.with_name(f"{base}~{micros:017}-{next(_COUNTER):06}-{secrets.token_hex(4)}{last.suffix}")
+    return last.with_name(f"{base}~{micros:017}-{next(_COUNTER):06}-{mark}{last.suffix}")
 
 
 def _write(rows: pa.Table, target: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from likewise.core.columns import Column
 from likewise.core.types import Family
 from likewise.offline.asof import LONGEST, NOBODY, Ints, Latest, Rows, Slots
 from likewise.offline.base import Span
@@ -17,7 +18,12 @@ from likewise.offline.fetch import Fetched, fetch
 from likewise.offline.match import SpineKeys, number_keys, whole_numbers
 from likewise.offline.narrow import Narrow, Sink
 from likewise.offline.source import Group, Source
+from likewise.plan.scan import Scan
 from likewise.plan.training import AsOfJoin, TrainingPlan
+from likewise.plan.windows import WindowInput
+
+Evaluate = Callable[[pa.Table, Sequence[WindowInput]], list[Column]]
+"""Computes the inputs of windows from the columns of events."""
 
 _GROUP_BYTES = 32
 """What a possible key takes while the latest row of each is looked for."""
@@ -61,9 +67,38 @@ class Tools:
     """Matches keys of other kinds than whole numbers that lie close together."""
     memory: int
     """How many bytes may be used."""
+    evaluate: Evaluate
+    """Computes the inputs of windows."""
 
 
-def join_all(plan: TrainingPlan, spine: pa.Table, sources: Sequence[Source], tools: Tools) -> list[Fetched]:
+class Spine:
+    """The keys and times of some entity rows; joins on the same columns share the sorted rows.
+
+    Args:
+        plan: the plan.
+        rows: the entity rows.
+    """
+
+    def __init__(self, plan: TrainingPlan, rows: pa.Table) -> None:
+        self.times = whole_numbers(rows.column(plan.time))
+        self._rows = rows
+        self._sorted: dict[tuple[str, ...], tuple[SpineKeys, Slots]] = {}
+
+    def by(self, columns: tuple[str, ...], scan: Scan) -> tuple[SpineKeys, Slots]:
+        """Return the rows' keys, and the rows sorted by key and time.
+
+        Args:
+            columns: the entity rows' column for each of the scan's keys.
+            scan: whose keys they are.
+        """
+        if columns not in self._sorted:
+            parts = [self._rows.column(name) for name in columns]
+            keys = number_keys(parts, [key.type for key in scan.keys], self._rows.num_rows)
+            self._sorted[columns] = keys, Slots(keys.codes, self.times, keys.count)
+        return self._sorted[columns]
+
+
+def join_all(plan: TrainingPlan, spine: Spine, sources: Sequence[Source], tools: Tools) -> list[Fetched]:
     """Return what each of a plan's joins adds to some entity rows.
 
     Args:
@@ -72,15 +107,9 @@ def join_all(plan: TrainingPlan, spine: pa.Table, sources: Sequence[Source], too
         sources: what each join reads, opened.
         tools: what to do it with.
     """
-    times = whole_numbers(spine.column(plan.time))
-    by_keys: dict[tuple[str, ...], tuple[SpineKeys, Slots]] = {}  # joins on the same columns share the sorted rows
     found = []
     for join, source in zip(plan.joins, sources, strict=True):
-        if join.spine_keys not in by_keys:
-            types = [key.type for key in join.scan.keys]
-            keys = number_keys([spine.column(name) for name in join.spine_keys], types, spine.num_rows)
-            by_keys[join.spine_keys] = keys, Slots(keys.codes, times, keys.count)
-        places = _places(join, source, *by_keys[join.spine_keys], plan.known_by, tools)
+        places = _places(join, source, *spine.by(join.spine_keys, join.scan), plan.known_by, tools)
         found.append(fetch(source, join.scan.columns, places, tools.pool))
     return found
 
@@ -95,7 +124,7 @@ def _places(join: AsOfJoin, source: Source, keys: SpineKeys, slots: Slots, known
 
     if len(slots):
         first, last = slots.span
-        _feed(Narrow(source, Span(None if ttl is None else first - ttl, last)), keys, sink, tools)
+        feed(Narrow(source, Span(None if ttl is None else first - ttl, last)), keys, sink, tools)
     return slots.answers(latest, ttl, known_by)
 
 
@@ -125,7 +154,7 @@ def _close_keys(narrow: Narrow, tools: Tools) -> SpineKeys | None:
 
 def _latest_by_code(narrow: Narrow, keys: SpineKeys, tools: Tools) -> Ints:
     latest = Latest(keys.count, bool(narrow.source.scan.created))
-    _feed(narrow, keys, latest.add, tools)
+    feed(narrow, keys, latest.add, tools)
     places: Ints = latest.place[latest.place != NOBODY]
     return places
 
@@ -137,15 +166,15 @@ def _latest_by_match(narrow: Narrow, tools: Tools) -> Ints:
     return np.concatenate([np.zeros(0, np.int64), *found])
 
 
-def _feed(narrow: Narrow, keys: SpineKeys, sink: Sink, tools: Tools) -> None:
+def feed(narrow: Narrow, keys: SpineKeys, sink: Sink, tools: Tools) -> None:
     """Give a sink the rows that have one of some keys."""
     if not keys.distinct:
 
-        def feed(group: Group) -> None:
+        def read(group: Group) -> None:
             for rows in narrow.coded(group, keys):
                 sink(rows)
 
-        list(tools.pool.map(feed, narrow.groups))
+        list(tools.pool.map(read, narrow.groups))
         return
     for batch in tools.matcher.number(keys.distinct, *narrow.batches(tools.pool)):
         columns = {name: whole_numbers(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}

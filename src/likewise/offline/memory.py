@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from likewise.core.aggregates import parse_function
 from likewise.core.errors import ConfigError
-from likewise.core.types import arrow_type
+from likewise.core.types import Family, arrow_type
 from likewise.offline.source import Source
+from likewise.plan.windows import WindowJoin
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 _SLOT_BYTES = 150
@@ -80,6 +82,15 @@ def answer_bytes(source: Source) -> int:
             column = footer.column(leaf)
             stored[column.path_in_schema.partition(".")[0]] += column.total_uncompressed_size
     return sum(_value_bytes(arrow_type(column.type), stored[column.column] / rows) for column in source.scan.columns)
+
+
+def result_bytes(join: WindowJoin) -> int:
+    """Estimate how many bytes one row of the results of windows takes in memory."""
+    found = 0
+    for feature in join.windows.features:
+        number = parse_function(feature.function).parameter if feature.type.family is Family.LIST else None
+        found += _value_bytes(arrow_type(feature.type), 8.0 * (number or 1))
+    return found
 
 
 def _value_bytes(kind: pa.DataType, stored: float) -> int:

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from likewise.core.errors import SourceDrift
+from likewise.core.types import is_list
 from likewise.offline.files import files_of
 from likewise.offline.source import naming, read_footer
 from likewise.offline.text import INFER, csv_reader
@@ -59,6 +60,9 @@ def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return one
     if _holds(other, one):
         return other
+    if is_list(one) and is_list(other):  # one of them may be of lists that are all empty
+        inner = _common(one.value_type, other.value_type)
+        return None if inner is None else pa.list_(inner)
     if pa.types.is_timestamp(one) and pa.types.is_timestamp(other):  # naive is UTC; a zone is only a way to show a time
         return pa.timestamp(max(one.unit, other.unit, key=_UNITS.index), "UTC")
     return None

@@ -11,9 +11,10 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,7 @@ from likewise.offline.chunks import take
 from likewise.offline.disk import room_for
 from likewise.offline.files import file_stamp, files_of
 from likewise.offline.text import copy_csv, copy_json_lines, count_csv, count_json_lines, from_csv, from_json
-from likewise.plan.scan import Location, Scan, ScanColumn
+from likewise.plan.scan import Scan, ScanColumn
 
 Converter = Callable[[Column, FeatureType, str], Column]
 """Turns a column of a file into one of a declared type, or raises SourceDrift or InvalidTime."""
@@ -220,7 +221,7 @@ def opened(scan: Scan, folder: str, pool: Executor) -> Iterator[Source]:
         opener = _Opener([column.column for column in wanted], copies, handles)
         files = list(pool.map(opener.open, paths, forms))
         for file in files:
-            _check(file, wanted, scan)
+            _check(file.path, file.columns, wanted, scan)
         yield Source(scan, tuple(_groups(files)))
 
 
@@ -257,19 +258,22 @@ class _Opener:
             return DataFile(path, stored, footer, dict.fromkeys(names), convert, self.handles, stamp)
 
 
-def count_rows(location: Location, pool: Executor) -> int:
+def count_rows(scan: Scan, pool: Executor) -> int:
     """Return how many rows the files of a source have.
 
     Raises:
         SourceMissing: there are no files.
         SourceUnreadable: a file is not of its format.
+        SourceDrift: a column is missing from a Parquet file, or its type cannot hold the declared one.
     """
-    return sum(pool.map(_count, *zip(*files_of(location), strict=True)))
+    return sum(pool.map(partial(_count, scan), *zip(*files_of(scan.location), strict=True)))
 
 
-def _count(path: str, form: str) -> int:
+def _count(scan: Scan, path: str, form: str) -> int:
     if form == "parquet":
-        return int(read_footer(path)[0].num_rows)
+        footer, schema = read_footer(path)
+        _check(path, dict(zip(schema.names, schema.types, strict=True)), _columns(scan), scan)
+        return int(footer.num_rows)
     with naming(path, form):
         return count_csv(path) if form == "csv" else count_json_lines(path)
 
@@ -292,17 +296,17 @@ def _columns(scan: Scan) -> list[ScanColumn]:
     return [*scan.keys, *times, *scan.columns]
 
 
-def _check(file: DataFile, wanted: Sequence[ScanColumn], scan: Scan) -> None:
+def _check(path: str, columns: Mapping[str, pa.DataType | None], wanted: Sequence[ScanColumn], scan: Scan) -> None:
     for column in wanted:
-        if column.column not in file.columns:
+        if column.column not in columns:
             raise SourceDrift(
-                f"{file.path} has no column {column.column!r}, which view {scan.view!r} reads",
-                cure=near_misses(column.column, list(file.columns)),
+                f"{path} has no column {column.column!r}, which view {scan.view!r} reads",
+                cure=f"Write the column again, or remove it from the view; {near_misses(column.column, list(columns))}",
             )
-        held = file.columns[column.column]
+        held = columns[column.column]
         if held is not None and not accepts(column.type, held):
             raise SourceDrift(
-                f"column {column.column!r} of {file.path} holds {held}, and view {scan.view!r} reads {column.type}",
+                f"column {column.column!r} of {path} holds {held}, and view {scan.view!r} reads {column.type}",
                 cure="retype the column, or the field",
             )
 

@@ -55,9 +55,14 @@ class Spool:
         """Return the rows of a part; they are forgotten once all were read."""
         return self._drained(part, pa.OSFile(str(self._path(part))))
 
-    def has(self, part: int) -> bool:
-        """Tell whether a part was not read yet."""
-        return part in self._left
+    def read_if_left(self, part: int) -> Iterator[pa.RecordBatch] | None:
+        """Return the rows of a part; None if it was read, be it at this moment by another thread."""
+        if part not in self._left:
+            return None
+        try:
+            return self.read(part)
+        except FileNotFoundError:
+            return None
 
     def close(self) -> None:
         """Forget all rows."""
@@ -104,13 +109,16 @@ class Spools:
         """
         with self._lock:
             spool = self._kept.pop(what, None)
-            if spool is not None and not spool.has(part):
-                spool.close()
-                spool = None
-            self._kept[what] = spool = spool or make()
+            rows = None if spool is None else spool.read_if_left(part)
+            if spool is None or rows is None:
+                if spool is not None:
+                    spool.close()
+                spool = make()
+                rows = spool.read(part)
+            self._kept[what] = spool
             while len(self._kept) > self._most:
                 self._kept.pop(next(iter(self._kept))).close()
-            return spool.read(part)
+            return rows
 
     def close(self) -> None:
         """Forget all of them."""

@@ -91,6 +91,31 @@ class OnlineStore(ABC):
         """
 
     @abstractmethod
+    def swap(
+        self, table: str, keys: Sequence[bytes], expected: Sequence[bytes | None], records: Sequence[bytes]
+    ) -> list[int]:
+        """Write records, each where the stored one is still the one that it was made from, in one atomic step.
+
+        So that what is computed from a record and stored in its place loses nothing that others did meanwhile: who
+        lost reads again, computes again, and swaps again. Stamps are not looked at.
+
+        Args:
+            table: the table.
+            keys: entity keys, not empty, none of them twice.
+            expected: for each key, the record that must be stored, to the byte; None where there must be none.
+            records: what to store instead.
+
+        Returns:
+            The positions of the keys that hold something else than expected, ascending; all others were written.
+
+        Raises:
+            ValueError: a key stands twice, or keys, expected and records are not as many.
+            TableMissing: there is no such table.
+            StoreFull: there is no space for the batch; nothing of it was written, and reads go on.
+            StoreUnavailable: others held the store for too long; nothing was written.
+        """
+
+    @abstractmethod
     def read(self, requests: Sequence[Request]) -> list[list[bytes | None]]:
         """Read records of any number of tables, all as they were at one moment.
 
@@ -151,6 +176,25 @@ class OnlineStore(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def in_key_order(
+    keys: Sequence[bytes], expected: Sequence[bytes | None], records: Sequence[bytes]
+) -> list[tuple[bytes, int, bytes | None, bytes]]:
+    """Return what a swap is to do as (key, position, expected, record), in the order of the keys.
+
+    Raises:
+        ValueError: a key stands twice, or keys, expected and records are not as many.
+
+    Example:
+        >>> in_key_order([b"b", b"a"], [None, b"old"], [b"new", b"newer"])
+        [(b'a', 1, b'old', b'newer'), (b'b', 0, None, b'new')]
+    """
+    if not len(keys) == len(expected) == len(records):
+        raise ValueError(f"{len(keys)} keys, {len(expected)} expected and {len(records)} records: each key needs both")
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"{len(keys)} keys of which only {len(set(keys))} differ: swap each key once")
+    return sorted(zip(keys, range(len(keys)), expected, records, strict=True))
 
 
 def settled(keys: Sequence[bytes], records: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:

@@ -36,7 +36,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, dropwhile, groupby, islice
+from itertools import chain, dropwhile, groupby, islice, repeat
+from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from zlib import crc32
@@ -44,7 +45,7 @@ from zlib import crc32
 import lmdb
 
 from likewise.core.errors import StoreCorrupt, StoreError, StoreFull, StoreTooNew, StoreUnavailable
-from likewise.online.base import OnlineStore, Request, StoreClosed, TableMissing, settled
+from likewise.online.base import OnlineStore, Request, StoreClosed, TableMissing, in_key_order, settled
 from likewise.online.file_store import NO_SPACE, WriterLock, looks_full, megabytes, named_os_error, no_space
 from likewise.registry.database import place
 
@@ -176,6 +177,19 @@ class LmdbStore(OnlineStore):
             if not keys or max(map(len, keys)) <= _LONGEST:
                 return _put_newer(txn, ((short + key, record) for key, record in ordered))
             return _put_newer(txn, (_stored(number, key, record) for key, record in ordered))
+
+    def swap(
+        self, table: str, keys: Sequence[bytes], expected: Sequence[bytes | None], records: Sequence[bytes]
+    ) -> list[int]:
+        """Write records, each where the stored one is still the one that it was made from, in one transaction."""
+        ordered = in_key_order(keys, expected, records)
+        with self._writing(sum(map(len, records)) + sum(map(len, keys))) as txn:
+            number = self._number(txn, table)
+            return sorted(
+                position
+                for key, position, wanted, record in ordered
+                if not _put_instead(txn, number, key, wanted, record)
+            )
 
     def read(self, requests: Sequence[Request]) -> list[list[bytes | None]]:
         """Read records of any number of tables, all as they were at one moment; hot."""
@@ -662,7 +676,8 @@ def _unsealed(entry: bytes, folder: Path) -> tuple[int, bytes]:
 
 
 def _get(txn: Txn, number: int, keys: Sequence[bytes]) -> list[bytes | None]:
-    found = list(map(txn.get, map(_NUMBER.pack(number).__add__, keys)))
+    """Return the record of each key; hot, so without a line of Python for each."""
+    found = list(map(txn.get, map(add, repeat(_NUMBER.pack(number)), keys)))
     if not all(found):  # no record is empty; "None in found" would compare each of them
         for row, key in enumerate(keys):
             if len(key) > _LONGEST:
@@ -690,6 +705,15 @@ def _put_newer(txn: Txn, pairs: Iterable[Pair]) -> int:
                 put(key, value)
                 applied += 1
     return applied
+
+
+def _put_instead(txn: Txn, number: int, key: bytes, wanted: bytes | None, record: bytes) -> bool:
+    """Write a record if the stored one is the one wanted; whether it was."""
+    name, value = _stored(number, key, record)
+    if txn.get(name) != (None if wanted is None else _stored(number, key, wanted)[1]):
+        return False
+    txn.put(name, value)
+    return True
 
 
 def _stored(number: int, key: bytes, record: bytes) -> Pair:

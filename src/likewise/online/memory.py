@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from likewise.online.base import OnlineStore, Request, StoreClosed, TableMissing, settled
+from likewise.online.base import OnlineStore, Request, StoreClosed, TableMissing, in_key_order, settled
 from likewise.online.rows import STAMP
 
 _NAME = "in memory"
@@ -52,6 +52,18 @@ class MemoryStore(OnlineStore):
             }
             held.update(newer)
         return len(newer)
+
+    def swap(
+        self, table: str, keys: Sequence[bytes], expected: Sequence[bytes | None], records: Sequence[bytes]
+    ) -> list[int]:
+        """Write records, each where the stored one is still the one that it was made from, in one atomic step."""
+        ordered = in_key_order(keys, expected, records)
+        with self._lock:
+            held = self._table(table)
+            lost = sorted(position for key, position, wanted, _ in ordered if held.get(key) != wanted)
+            behind = frozenset(lost)
+            held.update((key, record) for key, position, _, record in ordered if position not in behind)
+        return lost
 
     def read(self, requests: Sequence[Request]) -> list[list[bytes | None]]:
         """Read records of any number of tables, all as they were at one moment."""

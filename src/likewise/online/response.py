@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from likewise.core.errors import RequestError
 from likewise.core.frames import to_pandas
@@ -32,7 +34,7 @@ class FieldStatus(enum.IntEnum):
     OUTSIDE_MAX_AGE = 4
 
 
-class Answered(NamedTuple):
+class Answered(msgspec.Struct, frozen=True):
     """One feature of an answer."""
 
     name: str
@@ -85,6 +87,21 @@ class OnlineResponse:
         self._keys = keys
         self._key_types = key_types
         self._features = features
+
+    @property
+    def keys(self) -> Mapping[str, Sequence[Any]]:
+        """The key columns of the request, in order, each with its values."""
+        return self._keys
+
+    @property
+    def key_types(self) -> Mapping[str, FeatureType]:
+        """The type of each key column."""
+        return self._key_types
+
+    @property
+    def features(self) -> Sequence[Answered]:
+        """The features, in the order asked for, as columns."""
+        return self._features
 
     @property
     def feature_names(self) -> list[str]:

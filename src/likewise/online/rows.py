@@ -22,8 +22,8 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
@@ -50,6 +50,17 @@ _WHOLE = frozenset({0x2144DF1C})
 """What CRC-32 is of any bytes that end in their own CRC-32."""
 _FIRST = 4
 """Which item of a record's array is the first value."""
+_ALIKE = slice(0, 10)
+"""What all records of one layout begin with, up to the first byte of the event time's item."""
+_EVENT = slice(10, 18)
+"""Where the event time stands in a record."""
+_REST = slice(18, None)
+"""What stands behind it: created time, values, check sum."""
+_CREATED = 3
+"""Which item of a record's array the rest begins with."""
+_MARK = 0xB4D1_7E5A_93C6_2F08
+"""Stands behind each record's items when many are unpacked at once: any number that is no Int64 and no time."""
+_MARK_BYTES = b"\xcf" + _MARK.to_bytes(8, "big")
 _FIXED = _FIRST + 1
 """How many items are not values: those before the first, and the check sum."""
 _MOST = 0xFFFF - _FIXED
@@ -98,17 +109,51 @@ class Layout:
         return cls(next(filter(None, words)), tuple(name for name, _ in pairs), tuple(t for _, t in pairs))
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class EventTimes(Sequence[int]):
+    """The event times of some records in microseconds, unpacked when first asked for: most readers never look.
+
+    Args:
+        records: the records.
+
+    Example:
+        >>> list(EventTimes([tombstone(b"key", 7), tombstone(b"key", -8)]))
+        [7, -8]
+    """
+
+    __slots__ = ("_micros", "_records")
+
+    def __init__(self, records: Sequence[bytes]) -> None:
+        self._records = records
+        self._micros: Sequence[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._unpacked())
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._unpacked()[row]
+
+    def _unpacked(self) -> Sequence[int]:
+        if self._micros is None:
+            biased = struct.unpack(f">{len(self)}Q", b"".join([record[_EVENT] for record in self._records]))
+            self._micros = [event - _BIAS for event in biased]
+        return self._micros
+
+
+class Decoded(msgspec.Struct, frozen=True):
     """What the records of some keys say, in the order of the keys."""
 
     columns: Sequence[Sequence[Any]]
     """One for each wanted feature, in the order wanted: Python values, None for a null or where nothing is known."""
     events: Sequence[int | None]
     """The event time of each row in microseconds; None where there is no record."""
+    span: tuple[int, int] | None
+    """The earliest and the latest of the event times; None when there is none."""
     absent: Sequence[int] = ()
     """The rows without a record, or with one that was deleted: every feature of theirs is NOT_FOUND."""
-    unknown: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    unknown: Mapping[int, Sequence[int]] = {}
     """Number of a wanted feature to the rows whose record was written without that feature: NOT_FOUND as well."""
     strange: Sequence[int] = ()
     """Ids of layouts that nobody knew, or that share no feature with what is wanted."""
@@ -278,7 +323,7 @@ class RowReader:
         wanted: the features to return, in this order; None for all of the layout.
         table: the online table, for messages.
         resolve: finds older layouts of the view; a record of one gives the features that it has.
-        check_each: whether the check sum of every record is looked at, which adds about a fifth to the time of a read.
+        check_each: whether the check sum of every record is looked at, which adds a quarter to the time of a read.
             Without it, a record of another layout or one that cannot be unpacked is still checked.
 
     Raises:
@@ -311,6 +356,11 @@ class RowReader:
         self._places = _places(layout, self._types)
         self._older: dict[int, Sequence[_Place | None]] = {}
         self._unpack = msgspec.msgpack.Decoder(list[Any]).decode
+        self._head = _HEAD.pack(0xDC, len(layout.names) + _FIXED, FORMAT, 0xCE, layout.id, 0xCF, 0, 0xCF, 0)[_ALIKE]
+        self._stride = len(layout.names) + _FIXED - _CREATED + 1
+        self._marks = slice(self._stride - 1, None, self._stride)
+        own = [place for place in self._places if place is not None]
+        self._columns = [(slice(place.at - _CREATED, None, self._stride), place.read) for place in own]
 
     def decode(self, keys: Sequence[bytes], records: Sequence[bytes | None]) -> Decoded:
         """Turn the records of some keys into columns.
@@ -334,35 +384,40 @@ class RowReader:
         absent = [row for row, record in enumerate(records) if record is None]
         found = [(key, record) for key, record in zip(keys, records, strict=True) if record is not None]
         if not found:
-            return Decoded([[None] * len(records) for _ in self.wanted], [None] * len(records), absent)
+            return Decoded([[None] * len(records) for _ in self.wanted], [None] * len(records), None, absent)
         return self._present([key for key, _ in found], [record for _, record in found], absent)
 
     def _present(self, keys: Sequence[bytes], records: Sequence[bytes], absent: Sequence[int]) -> Decoded:
         """Decode records that are there, and leave the rows ``absent`` out; hot."""
         if self._check_each:
             check(keys, records, self.table)
-        try:
-            items = list(zip(*map(self._unpack, records), strict=False))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            check(keys, records, self.table)
-            raise
-        count = len(records)
-        if count and items[1].count(self.layout.id) == count and items[0].count(FORMAT) == count:
-            return self._alike(items, absent)
+        if records:
+            first, last = min(records), max(records)  # what both begin with, all do; the times stand right behind it
+            if first[_ALIKE] == self._head == last[_ALIKE] and (items := self._unpack_all(records)) is not None:
+                span = int.from_bytes(first[_EVENT], "big") - _BIAS, int.from_bytes(last[_EVENT], "big") - _BIAS
+                return self._alike(items, EventTimes(records), span, absent)
         check(keys, records, self.table)
         return self._mixed([self._unpack(record) for record in records], absent)
 
-    def _alike(self, items: Sequence[Sequence[Any]], absent: Sequence[int]) -> Decoded:
-        """The usual case: all records have the layout of now. ``items`` are their arrays, item by item."""
-        columns = [
-            items[place.at] if place.read is None else place.read(items[place.at])
-            for place in self._places
-            if place is not None
-        ]
-        events = [event - _BIAS for event in items[2]]
+    def _unpack_all(self, records: Sequence[bytes]) -> list[Any] | None:
+        """Return the items of records of the layout of now, from the created time on, all in one array; hot.
+
+        That takes two thirds of the time of an array for each. The mark behind each record's items keeps one that is
+        damaged from running into the next: None unless each record is exactly as many items as it has to be.
+        """
+        try:
+            head = b"\xdd" + (len(records) * self._stride).to_bytes(4, "big")
+            items = self._unpack(head + _MARK_BYTES.join([record[_REST] for record in records]) + _MARK_BYTES)
+        except (msgspec.DecodeError, UnicodeDecodeError, OverflowError):  # the last: more than one array can have
+            return None
+        return items if items[self._marks].count(_MARK) == len(records) else None
+
+    def _alike(self, items: list[Any], events: EventTimes, span: tuple[int, int], absent: Sequence[int]) -> Decoded:
+        """The usual case: all records have the layout of now, and are there to the last item."""
+        columns = [items[column] if read is None else read(items[column]) for column, read in self._columns]
         if absent:
-            return Decoded([_spread(column, absent) for column in columns], _spread(events, absent), absent)
-        return Decoded(columns, events)
+            return Decoded([_spread(column, absent) for column in columns], _spread(events, absent), span, absent)
+        return Decoded(columns, events, span)
 
     def _mixed(self, rows: Sequence[list[Any] | None], absent: Sequence[int]) -> Decoded:
         """Some records are older, or deleted: go through them one by one."""
@@ -385,7 +440,9 @@ class RowReader:
                     item = row[place.at : place.at + 1]
                     (columns[wanted][number],) = item if place.read is None else place.read(item)
         strange = tuple(layout for layout, places in places_in.items() if self.wanted and not any(places))
-        return Decoded(columns, events, deleted, unknown, strange)
+        known = [event for event in events if event is not None]
+        span = (min(known), max(known)) if known else None
+        return Decoded(columns, events, span, deleted, unknown, strange)
 
     def _places_in(self, layout: int) -> Sequence[_Place | None]:
         """Where the wanted features stand in records of a layout; None for each that they do not have."""

@@ -27,7 +27,7 @@ from typing import Protocol
 from zlib import crc32
 
 from likewise.core.errors import StoreCorrupt, StoreError, StoreTooNew, StoreUnavailable
-from likewise.online.base import OnlineStore, Request, StoreClosed, TableMissing, settled
+from likewise.online.base import OnlineStore, Request, StoreClosed, TableMissing, in_key_order, settled
 from likewise.online.file_store import looks_full, named_os_error, no_space
 from likewise.registry.database import place, temporary_name
 
@@ -55,6 +55,7 @@ _PUT_NEWER = """
 INSERT INTO records VALUES (?, ?, ?) ON CONFLICT (table_id, key) DO UPDATE SET record = excluded.record
 WHERE substr(excluded.record, 10, 18) >= substr(record, 10, 18)
 """
+_PUT = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"
 _SCAN = (
     "SELECT CAST(key AS BLOB), CAST(record AS BLOB) FROM records WHERE table_id = ? AND key > ? ORDER BY key LIMIT ?"
 )
@@ -155,6 +156,21 @@ class SqliteStore(OnlineStore):
             number, before = self._number(connection, table), connection.total_changes
             connection.executemany(_PUT_NEWER, ((number, key, record) for key, record in ordered))
             return connection.total_changes - before
+
+    def swap(
+        self, table: str, keys: Sequence[bytes], expected: Sequence[bytes | None], records: Sequence[bytes]
+    ) -> list[int]:
+        """Write records, each where the stored one is still the one that it was made from, in one transaction."""
+        ordered = in_key_order(keys, expected, records)
+        with self._writing(sum(map(len, keys)) + sum(map(len, records))) as connection:
+            number, lost = self._number(connection, table), []
+            for key, position, wanted, record in ordered:
+                row = connection.execute(_GET, (number, key)).fetchone()
+                if (None if row is None else row[0]) == wanted:
+                    connection.execute(_PUT, (number, key, record))
+                else:
+                    lost.append(position)
+            return sorted(lost)
 
     def read(self, requests: Sequence[Request]) -> list[list[bytes | None]]:
         """Read records of any number of tables, all as they were at one moment; hot."""
@@ -264,13 +280,15 @@ class SqliteStore(OnlineStore):
             raise self._corrupt("the file is not an online store of Likewise")
         (number,) = connection.execute("PRAGMA user_version").fetchone()
         stated = connection.execute("SELECT format, needs FROM likewise").fetchall()
-        if [number] != [each for each, _ in stated]:
-            raise self._corrupt(f"its header says format {number}, its table says {stated}")
+        known = [each for each, _ in stated] == [number]
         if number > FORMAT:
+            version = f"Likewise >= {stated[0][1]}" if known else "a newer Likewise"
             raise StoreTooNew(
                 f"the online store {self.file} has format {number}, and this version of Likewise reads {FORMAT}",
-                cure=f"install Likewise >= {stated[0][1]}, or remove the file and materialize again",
+                cure=f"install {version}, or remove the file and materialize again",
             )
+        if not known:
+            raise self._corrupt(f"its header says format {number}, its table says {stated}")
 
     def _check_structure(self, connection: sqlite3.Connection) -> list[str]:
         """Check the file as a whole, and return the names of its tables."""

@@ -13,15 +13,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from likewise.core.errors import LikewiseError, Problem, RepoProblems
 from likewise.core.keys import KEY_CURE, KEY_FAMILIES
 from likewise.core.names import near_misses
-from likewise.core.types import FeatureType, Float64, Int64, Invalid, accepts, type_from_arrow
-from likewise.define.check import check
+from likewise.core.types import (
+    FeatureType,
+    Float64,
+    Int64,
+    Invalid,
+    UnixTimestamp,
+    accepts,
+    arrow_type,
+    type_from_arrow,
+)
+from likewise.define.check import check, circles
 from likewise.define.contents import Contents, collect
 from likewise.define.definition import Definition
 from likewise.define.entity import Entity
 from likewise.define.field import Field
-from likewise.define.source import FileSource, PushSource
+from likewise.define.source import DataSource, FileSource, PushSource
 from likewise.define.view import FeatureView, WindowedView
-from likewise.plan.scan import Location, is_computed, locate
+from likewise.plan.scan import Location, locate
+from likewise.plan.window_inputs import EventColumns, TypeReader, resolve_windows
 from likewise.registry.catalog import Catalog
 from likewise.registry.codec import decode, encode
 from likewise.registry.diff import Change, diff
@@ -32,6 +42,9 @@ if TYPE_CHECKING:
 D = TypeVar("D", bound=Definition)
 SchemaReader = Callable[[Location], "pa.Schema | None"]
 """Returns the columns of a source; None when sources are not to be looked at."""
+
+MadeReader = Callable[[FeatureView], "pa.Schema | None"]
+"""Returns the columns that a view's function makes of its source's first rows; None when it is not to be run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,15 @@ class ApplyRequest:
     """(file of the repo that was not loaded, why)."""
 
 
-def plan_apply(request: ApplyRequest, current: Catalog, root: str, read_schema: SchemaReader) -> ApplyPlan:
+def plan_apply(
+    request: ApplyRequest,
+    current: Catalog,
+    root: str,
+    read_schema: SchemaReader,
+    read_type: TypeReader,
+    *,
+    read_made: MadeReader = lambda view: None,
+) -> ApplyPlan:
     """Plan to apply definitions on a catalog.
 
     Args:
@@ -79,14 +100,21 @@ def plan_apply(request: ApplyRequest, current: Catalog, root: str, read_schema: 
         current: the catalog that it is planned on.
         root: the repo's folder, to which the paths of sources are relative.
         read_schema: tells the columns of a source.
+        read_type: tells the type of an SQL expression that a window reads.
+        read_made: tells the columns that a view's function makes, where the view does not declare them.
 
     Raises:
         RepoProblems: something is wrong; all of it is listed.
     """
     contents, fresh = _merged(request, current)
+    turning = circles(contents)
+    if turning:  # nothing else can be found out about such views
+        raise RepoProblems([_relative(problem, root) for problem in turning])
     problems = [*request.problems, *check(contents, current.project)]
-    registered = {entity.name: entity.type for entity in decode(current.definitions("entity")).entities}
-    resolved = _Resolver(root, read_schema, fresh, registered).resolve(contents)
+    known = decode(current.definitions())
+    registered = {entity.name: entity.type for entity in known.entities}
+    inputs = {view.name: view.inputs for view in known.views if isinstance(view, WindowedView)}
+    resolved = _Resolver(root, read_schema, read_type, read_made, fresh, registered, inputs).resolve(contents)
     problems.extend(resolved.problems)
     if problems:
         raise RepoProblems([_relative(problem, root) for problem in dict.fromkeys(problems)])
@@ -156,12 +184,17 @@ class _Resolver:
 
     root: str
     read_schema: SchemaReader
+    read_type: TypeReader
+    read_made: MadeReader
     fresh: set[str]
     registered: Mapping[str, FeatureType]
+    registered_inputs: Mapping[str, Sequence[Field]]
     problems: list[Problem] = field(default_factory=list)
     contents: Contents = field(default_factory=Contents)
     schemas: dict[str, pa.Schema | None] = field(default_factory=dict)
     key_types: dict[str, FeatureType] = field(default_factory=dict)
+    views: dict[str, FeatureView] = field(default_factory=dict)
+    made: dict[str, pa.Schema | None] = field(default_factory=dict)
 
     def resolve(self, contents: Contents) -> _Resolver:
         entities = {entity.name: entity for entity in contents.entities}
@@ -173,12 +206,13 @@ class _Resolver:
         for view in contents.views:
             self._infer_keys(view, entities)
         typed = {name: self._typed(entity) for name, entity in entities.items()}
-        views = [self._view(view, typed, sources) for view in contents.views]
+        for view in parents_first(contents.views):
+            self.views[view.name] = self._view(view, typed, sources)
         self.contents = Contents(
             contents.projects,
             list(typed.values()),
             list(sources.values()),
-            views,
+            [self.views[view.name] for view in contents.views],
             contents.on_demand,
             contents.services,
         )
@@ -243,6 +277,8 @@ class _Resolver:
             if entity is None or source is None or schema is None:
                 continue
             column = source.column_of(entity.join_key)
+            if column not in schema.names and view.is_derived:
+                continue  # its function may make it
             if column not in schema.names:
                 what = f"{source.name!r} has no column {column!r} for the key of entity {name!r}"
                 self.wrong(view, what, near_misses(column, schema.names))
@@ -290,12 +326,16 @@ class _Resolver:
         resolved.entity_objects = [entities[name] for name in view.entities if name in entities]
         if view.source is not None:
             resolved.source = sources.get(view.source.name, view.source)
+        above = ((part, self.views.get(part.name, part)) for part in view.source_views)
+        resolved.source_views = [whole.with_projection(part.projection) for part, whole in above]
         for entity in resolved.entity_objects:
             if entity.type is Invalid and not self._unreadable(view):
                 what = f"the type of the key of entity {entity.name!r} cannot be told"
                 self.wrong(view, what, "give the entity a type, such as value_type=ValueType.INT64")
-        if isinstance(resolved, WindowedView) and is_computed(resolved):
-            self._check_windows(resolved)
+        if resolved.is_derived:
+            self._derive(resolved)
+        if isinstance(resolved, WindowedView) and resolved.aggregations:
+            self._resolve_windows(resolved)
         else:
             self._check_fields(resolved)
         return resolved
@@ -306,13 +346,50 @@ class _Resolver:
         return isinstance(source, FileSource) and self.schemas.get(source.name) is None and bool(self.problems)
 
     def _columns(self, view: FeatureView) -> pa.Schema | None:
+        """Return the columns of the rows that a view's features are read from; None where they are not known."""
+        if view.is_derived:
+            return self.made.get(view.name)
         source = view.batch_source
         return self.schemas.get(source.name) if source is not None else None
 
+    def _derive(self, view: FeatureView) -> None:
+        """Find out what a derived view's function is given and, where that is not declared, what it makes."""
+        stream, schema = view.stream_source, None
+        if not view.source_views and view.batch_source is not None:
+            schema = self.schemas.get(view.batch_source.name)
+        if schema is not None:
+            view.takes = list(self._taken(view, schema))
+        elif not view.source_views and not view.takes and stream is not None:
+            view.takes = list(stream.schema)
+        if view.function is None:
+            self.made[view.name] = _row_schema(view.source_views[0])
+        elif view.function.call is not None and (not view.features or _has_windows(view)):
+            self._make(view)
+
+    def _taken(self, view: FeatureView, schema: pa.Schema) -> Iterator[Field]:
+        """Return the columns of a source that a function is given: all that have a type a feature can have."""
+        source = view.batch_source
+        assert source is not None
+        times = (source.timestamp_field, source.created_timestamp_column)
+        for column in schema:
+            name = column.name if column.name in times else source.field_mapping.get(column.name, column.name)
+            try:
+                yield Field(name, UnixTimestamp if name in times else type_from_arrow(column.type))
+            except LikewiseError:
+                continue
+
+    def _make(self, view: FeatureView) -> None:
+        if self._unreadable(view) or any(entity.type is Invalid for entity in view.entity_objects):
+            return  # which is said elsewhere
+        try:
+            self.made[view.name] = self.read_made(view)
+        except LikewiseError as error:
+            self.wrong(view, error.message, error.cure)
+
     def _check_fields(self, view: FeatureView) -> None:
-        source, schema = view.batch_source, self._columns(view)
+        source, schema = self._named(view), self._columns(view)
         if source is None or schema is None:
-            if not view.features and source is not None and not self._unreadable(view):
+            if not view.features and source is not None and not self._unreadable(view) and not self._has_problem(view):
                 self.wrong(view, "it lists no features", "give schema=[Field('amount', Float32), …]")
             return
         if not view.features:
@@ -329,8 +406,16 @@ class _Resolver:
                 what = f"feature {declared.name!r} is {declared.dtype}, but {where} holds {held}"
                 self.wrong(view, what, _retype(held))
 
+    def _named(self, view: FeatureView) -> DataSource | None:
+        """Return what says how the columns of a view's history are called."""
+        return view.row_source if view.is_derived else view.batch_source
+
+    def _has_problem(self, view: FeatureView) -> bool:
+        """Tell whether something is wrong with a view already."""
+        return any(problem.what.startswith(view.title) for problem in self.problems)
+
     def _inferred(self, view: FeatureView, schema: pa.Schema) -> Iterator[Field]:
-        source = view.batch_source
+        source = self._named(view)
         assert source is not None
         taken = {source.timestamp_field, source.created_timestamp_column, *map(source.column_of, view.join_keys)}
         for column in schema:
@@ -342,15 +427,93 @@ class _Resolver:
             except LikewiseError as error:
                 self.wrong(view, f"column {column.name!r}: {error.message}", "list the features you want in schema=")
 
-    def _check_windows(self, view: WindowedView) -> None:
-        source, schema = view.batch_source, self._columns(view)
-        if source is None or schema is None or view.function is not None:
+    def _resolve_windows(self, view: WindowedView) -> None:
+        if self._unreadable(view):
             return
-        for aggregation in view.aggregations:
-            column = source.column_of(aggregation.column)
-            if column != "*" and column not in schema.names:
-                what = f"{source.name!r} has no column {column!r} to aggregate"
+        for what, cure in resolve_windows(view, self._event_columns(view), self.read_type):
+            self.wrong(view, what, cure)
+
+    def _event_columns(self, view: WindowedView) -> EventColumns:
+        """Return what is known of the columns of a view's rows: what it says itself counts before what others say."""
+        schema = self._columns(view)
+        types: dict[str, FeatureType] = {}
+        unusable: dict[str, LikewiseError] = {}
+        if schema is None:
+            types |= {field.name: field.dtype for field in self._told(view)}
+        else:
+            self._check_inputs(view, schema)
+        for column in schema or ():
+            name = column.name if view.is_derived else _mapped(view, column.name)
+            try:
+                types[name] = type_from_arrow(column.type)
+            except LikewiseError as error:
+                unusable[name] = error
+        types |= {field.name: field.dtype for field in view.inputs}
+        types |= {name: UnixTimestamp for name in view.time_columns if name}
+        types |= {entity.join_key: entity.type for entity in view.entity_objects}
+        return EventColumns(types, schema is not None, unusable)
+
+    def _told(self, view: WindowedView) -> list[Field]:
+        """Return what is said of the columns of rows that no file shows, what counts more coming later.
+
+        The fields of a schema that no window makes say the types of the rows that a function returns.
+        """
+        made = {aggregation.feature for aggregation in view.windows()}
+        pushed = view.source.schema if isinstance(view.source, PushSource) and not view.is_derived else []
+        unmade = [field for field in view.fields if field.name not in made]
+        return [*self.registered_inputs.get(view.name, ()), *pushed, *unmade]
+
+    def _check_inputs(self, view: WindowedView, schema: pa.Schema) -> None:
+        source = self._named(view)
+        for declared in view.inputs:
+            column = declared.name if source is None else source.column_of(declared.name)
+            if column not in schema.names:
+                what = f"its source has no column {column!r} for {declared.name!r} of its inputs"
                 self.wrong(view, what, near_misses(column, schema.names))
+            elif not accepts(declared.dtype, schema.field(column).type):
+                held = schema.field(column).type
+                what = f"{declared.name!r} of its inputs is {declared.dtype}, but column {column!r} holds {held}"
+                self.wrong(view, what, _retype(held))
+
+
+def _mapped(view: FeatureView, column: str) -> str:
+    """Return a view's name for a column of its source."""
+    source = view.batch_source
+    return column if source is None else source.field_mapping.get(column, column)
+
+
+def parents_first(views: Iterable[FeatureView]) -> list[FeatureView]:
+    """Return views in an order in which each comes after those whose rows it reads; a circle is broken somewhere."""
+    by_name = {view.name: view for view in views}
+    ordered: dict[str, FeatureView] = {}
+    begun: set[str] = set()
+
+    def add(view: FeatureView) -> None:
+        if view.name in begun:
+            return
+        begun.add(view.name)
+        for part in view.source_views:
+            add(by_name.get(part.name, part))
+        ordered[view.name] = view
+
+    for view in by_name.values():
+        add(view)
+    return [view for view in ordered.values() if view.name in by_name]
+
+
+def _has_windows(view: FeatureView) -> bool:
+    return isinstance(view, WindowedView) and bool(view.aggregations)
+
+
+def _row_schema(part: FeatureView) -> pa.Schema | None:
+    """Return the columns of the rows of a view that is read as it is; None where their types are not known."""
+    import pyarrow as pa
+
+    if not part.features or any(entity.type is Invalid for entity in part.entity_objects):
+        return None
+    keys = [(entity.join_key, arrow_type(entity.type)) for entity in part.entity_objects]
+    times = [(name, arrow_type(UnixTimestamp)) for name in sorted(part.time_columns) if name]
+    return pa.schema([*keys, *times, *((field.name, arrow_type(field.dtype)) for field in part.features)])
 
 
 def _over(push: PushSource, sources: Mapping[str, Any]) -> PushSource:

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from likewise.core.errors import FeatureNameCollision, NotSupported
 from likewise.core.time import span_micros
 from likewise.core.types import FeatureType
+from likewise.define.source import FileSource
 from likewise.define.transform import OnDemandFeatureView
 from likewise.define.view import FeatureView, Projection
-from likewise.plan.scan import shared_key_type, sorted_keys
+from likewise.plan.scan import lineage, shared_key_type, sorted_keys
 from likewise.plan.selection import Pick, Selection
+from likewise.plan.windows import WindowSet, windows_if_known, windows_of
 from likewise.registry.definitions import Definitions
 
 
@@ -32,6 +34,18 @@ class KeyGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class FormerRead:
+    """The states of an earlier definition of a view, which know some of its features."""
+
+    table: str
+    """Their table in the online store."""
+    windows: WindowSet
+    """The view's windows then."""
+    places: tuple[tuple[int, int], ...]
+    """(number of a wanted feature, its place among the features of then) of those that did not change."""
+
+
+@dataclass(frozen=True, slots=True)
 class ViewRead:
     """The records of one view that are read."""
 
@@ -42,13 +56,19 @@ class ViewRead:
     group: int
     """Which of the plan's key groups finds its records."""
     names: tuple[str, ...]
-    """All features of the view, in the order of its records."""
+    """All features of the view as its records call them (``FeatureView.stored_name``), in the order of its records."""
     types: tuple[FeatureType, ...]
     """The type of each."""
     wanted: tuple[str, ...]
     """The features that are read, in the order in which they were first asked for."""
+    stored: tuple[str, ...]
+    """The same, as the view's records call them."""
     ttl: int | None
     """For how many microseconds a value counts after its event time; None is without limit."""
+    windows: WindowSet | None = None
+    """What its records are the states of, its features in the order of :attr:`names`; None: they hold values."""
+    formers: tuple[FormerRead, ...] = ()
+    """What answers where those states say nothing, in that order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +130,10 @@ class LookupPlan:
 def table_name(project: str, view: FeatureView) -> str:
     """Return the name of a view's table in the online store.
 
-    It says by which keys its records are found: a view whose keys change gets a table of its own, so that no record of
-    the old keys is ever taken for one of the new.
+    It says by which keys its records are found, and from which columns those come: a view whose keys change gets a
+    table of its own, so that no record of the old keys is ever taken for one of the new. A view with windows gets one
+    whenever what they compute changes: the states of other windows say nothing of these. So does one whose rows are
+    made by another function than before, or one with windows whose rows come from elsewhere, or have other times.
 
     Example:
         >>> from likewise.core.types import Int64
@@ -120,8 +142,35 @@ def table_name(project: str, view: FeatureView) -> str:
         >>> table_name("payments", FeatureView("cards", entities=[user]))
         'payments/cards@26e817d3'
     """
-    keys = [(entity.join_key, entity.type.family.value) for entity in sorted_keys(view)]
-    return f"{project}/{view.name}@{hashlib.sha256(repr(keys).encode()).hexdigest()[:8]}"
+    said = _keys_said(view) + lineage(view) + _windows_hash(view)
+    return f"{project}/{view.name}@{hashlib.sha256(said.encode()).hexdigest()[:8]}"
+
+
+def deletions_name(project: str, view: FeatureView) -> str:
+    """Return the name of the table of a windowed view's deleted keys, which outlives a change of its windows.
+
+    Example:
+        >>> from likewise.core.types import Int64
+        >>> from likewise.define.entity import Entity
+        >>> user = Entity(name="user", join_keys=["user_id"], value_type=Int64)
+        >>> deletions_name("payments", FeatureView("cards", entities=[user]))
+        'payments/cards!deleted@26e817d3'
+    """
+    return f"{project}/{view.name}!deleted@{hashlib.sha256(_keys_said(view).encode()).hexdigest()[:8]}"
+
+
+def _keys_said(view: FeatureView) -> str:
+    return repr([(view.stored_name(entity.join_key), entity.type.family.value) for entity in sorted_keys(view)])
+
+
+def _windows_hash(view: FeatureView) -> str:
+    """Return what tells a view's windows from others; empty when it has none that this version computes."""
+    windows = windows_if_known(view)
+    if windows is None:
+        return ""
+    rows, history = view.row_source, view.batch_source
+    times = [] if rows is None else [rows.timestamp_field, rows.created_timestamp_column]
+    return windows.hash + repr([*times, history.path if isinstance(history, FileSource) else ""])
 
 
 def plan_lookup(definitions: Definitions, selection: Selection) -> LookupPlan:
@@ -186,14 +235,17 @@ def _group(part: Projection, view: FeatureView) -> KeyGroup:
 
 
 def _read(definitions: Definitions, view: FeatureView, group: int, wanted: Sequence[str]) -> ViewRead:
+    windows = windows_of(view)
     return ViewRead(
         view.name,
         table_name(definitions.project, view),
         group,
-        tuple(field.name for field in view.features),
+        tuple(view.stored_name(field.name) for field in view.features),
         tuple(field.dtype for field in view.features),
         tuple(wanted),
-        None if view.ttl is None else span_micros(view.ttl),
+        tuple(map(view.stored_name, wanted)),
+        None if view.ttl is None or windows is not None else span_micros(view.ttl),  # a window's value has no age
+        windows,
     )
 
 

@@ -9,9 +9,11 @@ from datetime import timedelta
 from likewise.core.errors import InvalidTime, NotSupported
 from likewise.core.time import EARLIEST, from_micros, span_micros
 from likewise.core.types import FeatureType
+from likewise.define.field import Field
 from likewise.define.view import FeatureView
-from likewise.plan.lookup import table_name
+from likewise.plan.lookup import deletions_name, table_name
 from likewise.plan.scan import Scan, scan_of, sorted_keys
+from likewise.plan.windows import WindowSet, windows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class MaterializePlan:
     key_types: tuple[FeatureType, ...]
     """The join keys' types, in the same order."""
     names: tuple[str, ...]
-    """The features, in the order of the view's records."""
+    """The features as the view's records call them, in the order of its records."""
     types: tuple[FeatureType, ...]
     """Their types."""
     origin: str
@@ -46,6 +48,14 @@ class MaterializePlan:
     """Why the span begins where it does, for people."""
     anew: bool = False
     """Whether it covers all that the view can need at its end."""
+    windows: WindowSet | None = None
+    """What to make of all of the rows, instead of taking the latest: states of windows; None for values."""
+    pushed: bool = False
+    """Whether a push source feeds the view as well."""
+    deletions: str = ""
+    """The table of the view's deleted keys, where it has windows."""
+    formers: tuple[str, ...] = ()
+    """The tables that earlier definitions left, which are dropped once this one's is filled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,9 @@ def plan_materialize(
 ) -> MaterializePlan:
     """Plan to materialize a span of event times.
 
+    What windows hold at the end depends on all rows that the longest of them reaches, so for them the span begins early
+    enough for that, whatever was asked for.
+
     Args:
         project: the project.
         view: a view of the catalog.
@@ -72,7 +85,7 @@ def plan_materialize(
         why: why the span begins where it does.
 
     Raises:
-        NotSupported: the view computes windows, is offline only, or has no batch source.
+        NotSupported: the view is offline only, or has no batch source.
         InvalidTime: the span ends before it begins.
     """
     if not view.online:
@@ -82,9 +95,13 @@ def plan_materialize(
             f"{view.title}: the end {from_micros(end)} lies before the start {from_micros(start)}",
             cure="exchange them",
         )
-    scan = scan_of(view, root, view.features)
+    windows = windows_of(view)
+    columns = view.features if windows is None else [Field(name, kind) for name, kind in windows.columns]
+    if windows is not None and (needed := _reach(windows, end)) < start:
+        start, why = needed, f"{why or 'as asked for'}, and back to what its windows need at the end"
+    scan = scan_of(view, root, columns)
     keys = sorted_keys(view)
-    names = tuple(field.name for field in view.features)
+    names = tuple(view.stored_name(field.name) for field in view.features)
     origin = _digest(scan.location.shown, scan.time, scan.created, scan.keys)
     return MaterializePlan(
         project,
@@ -98,8 +115,11 @@ def plan_materialize(
         names,
         tuple(field.dtype for field in view.features),
         origin,
-        _digest(origin, scan.location.format, scan.columns, names, view.ttl),
+        _digest(origin, scan.location.format, scan.columns, names, view.ttl if windows is None else windows.hash),
         why or "as asked for",
+        windows=windows,
+        pushed=view.stream_source is not None,
+        deletions=deletions_name(project, view),
     )
 
 
@@ -107,7 +127,8 @@ def plan_incremental(project: str, view: FeatureView, root: str, progress: Progr
     """Plan to materialize what came since the last time.
 
     The first time, and after a change of the definition, that is all that still counts at the end: the last ttl, or all
-    history when there is no ttl. Then it is what lies after the last end, less the view's lookback for late rows.
+    history when there is no ttl. Then it is what lies after the last end, less the view's lookback for late rows. With
+    windows it is each time all that they reach from the end, or all history when one of them is a whole life.
 
     Args:
         project: the project.
@@ -116,6 +137,9 @@ def plan_incremental(project: str, view: FeatureView, root: str, progress: Progr
         progress: how far it was materialized before.
         end: the last event time, included, in microseconds since the epoch.
     """
+    windows = windows_of(view)
+    if windows is not None:
+        return _incremental_windows(project, view, windows, root, progress, end)
     ttl, lookback = view.ttl, view.lookback or timedelta(0)
     first = EARLIEST if ttl is None else max(EARLIEST, end - span_micros(ttl))
     anew = "all history, as it has no ttl" if ttl is None else "its ttl before the end"
@@ -127,6 +151,21 @@ def plan_incremental(project: str, view: FeatureView, root: str, progress: Progr
     start = max(EARLIEST, min(progress.end - span_micros(lookback), end))
     back = " less its lookback" if lookback else ""
     return plan_materialize(project, view, root, start, end, f"since the last run{back}")
+
+
+def _incremental_windows(
+    project: str, view: FeatureView, windows: WindowSet, root: str, progress: Progress, end: int
+) -> MaterializePlan:
+    start = _reach(windows, end)
+    plan = plan_materialize(project, view, root, start, max(start, end))
+    what = "all history, as it has a window without limit" if windows.longest is None else "what its windows reach"
+    before = "its definition changed: " if progress.definition != plan.definition else ""
+    return replace(plan, why=("first run: " if progress.end is None else before) + what, anew=True)
+
+
+def _reach(windows: WindowSet, end: int) -> int:
+    """Return the first event time that can matter to windows at the end."""
+    return EARLIEST if windows.longest is None else max(EARLIEST, end - windows.longest)
 
 
 def _digest(*parts: object) -> str:

@@ -18,7 +18,7 @@ from likewise.core.types import FeatureType
 from likewise.define.service import FeatureService
 from likewise.define.transform import OnDemandFeatureView
 from likewise.define.view import FeatureView, Projection
-from likewise.plan.scan import refuse_computed
+from likewise.plan.scan import refuse_foreign
 from likewise.registry.definitions import Definitions
 
 VersionReader = Callable[[str, int], FeatureView]
@@ -83,6 +83,8 @@ def select(
         InvalidDefinition: a service, or a part of a view in it, is not as it has to be.
         NotSupported: an older version was asked for where there is none: online, or of an on-demand view.
     """
+    if not isinstance(features, Iterable | FeatureService):
+        raise RequestError(f"features={features!r} names no features", cure="give features=['view:feature', …]")
     listed = [features] if isinstance(features, str | FeatureService) else list(features)
     if not listed:
         raise RequestError("no features were asked for", cure="give features=['view:feature', …] or a feature service")
@@ -122,9 +124,8 @@ class _Chooser:
         known = {**self.definitions.views, **self.definitions.on_demand}
         if reference.view not in known and reference.feature is None:
             names = [*known, *self.definitions.services]
-            raise InvalidFeatureReference(
-                f"{reference.view!r} is neither a view nor a service", cure=near_misses(reference.view, names)
-            )
+            cure = near_misses(reference.view, names, "nothing was applied yet; run 'likewise apply'")
+            raise InvalidFeatureReference(f"{reference.view!r} is neither a view nor a service", cure=cure)
         return Projection(reference.view, features=features, version=reference.version)
 
     def _service(self, service: FeatureService) -> Iterator[Pick]:
@@ -139,10 +140,11 @@ class _Chooser:
             return
         view = self._view(projection)
         _refuse_disabled(view)
-        refuse_computed(view)
+        refuse_foreign(view)
         for key, _ in projection.join_key_map:
             if key not in view.join_keys:
-                raise InvalidDefinition(f"{view.title} has no join key {key!r}", cure=near_misses(key, view.join_keys))
+                cure = near_misses(key, view.join_keys, "it has no entities: leave the join key map out")
+                raise InvalidDefinition(f"{view.title} has no join key {key!r}", cure=cure)
         part = _whole(projection)
         self.views[part] = view
         yield from self._named(part, projection, {field.name: field.dtype for field in view.features}, view.title)
@@ -169,7 +171,7 @@ class _Chooser:
         for source in view.source_views:
             whole = self.definitions.view(source.name)
             _refuse_disabled(whole)
-            refuse_computed(whole)
+            refuse_foreign(whole)
             self.views[_whole(source.projection)] = whole
         types = {field.name: field.dtype for field in view.features}
         yield from self._named(_whole(projection), projection, types, view.title)

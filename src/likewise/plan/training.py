@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from likewise.core.errors import EntityKeyError, FeatureNameCollision, RequestDataMissing
@@ -14,6 +15,7 @@ from likewise.define.transform import OnDemandFeatureView
 from likewise.define.view import FeatureView, Projection
 from likewise.plan.scan import Scan, scan_of, shared_key_type, sorted_keys
 from likewise.plan.selection import Pick, Selection
+from likewise.plan.windows import WindowJoin, WindowSet, narrowed, windows_of
 from likewise.registry.definitions import Definitions
 
 
@@ -29,6 +31,8 @@ class AsOfJoin:
     """The name of each of the scan's columns in the joined table, in the same order; unique within the plan."""
     ttl: int | None
     """For how many microseconds a value counts after its event time, both ends included; None or 0 is without limit."""
+    reference: str = ""
+    """The view as it was asked for: ``users``, or ``users@v1``; empty: the scan's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class TrainingPlan:
     """(column of the joined table, name in the answer, type), in the order asked for."""
     known_by: bool = False
     """Whether a row counts only once it was created (S4)."""
+    windows: tuple[WindowJoin, ...] = ()
+    """The windows to compute; their outputs come after those of :attr:`joins`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,14 @@ def plan_training(
     """
     _refuse_taken_names(selection, spine)
     joined: dict[tuple[Projection, str], str] = {}
-    joins = [_join(part, view, selection, spine, root, joined) for part, view in selection.views.items()]
+    joins: list[AsOfJoin] = []
+    windows: list[WindowJoin] = []
+    for part, stored in selection.views.items():
+        computed = windows_of(stored)
+        if computed is None:
+            joins.append(_join(part, stored, selection, spine, root, joined))
+        else:
+            windows.append(_window_join(part, stored, computed, selection, spine, root, joined))
     steps = tuple(_step(view, joined, spine) for view in selection.on_demand.values())
     for view in selection.on_demand.values():
         joined |= {(Projection(view.name), field.name): _computed(view, field) for field in view.features}
@@ -107,6 +120,7 @@ def plan_training(
         steps,
         tuple((joined[_origin(pick, selection)], pick.name, pick.type) for pick in selection.picks),
         known_by,
+        tuple(windows),
     )
 
 
@@ -128,15 +142,45 @@ def _join(
     joined: dict[tuple[Projection, str], str],
 ) -> AsOfJoin:
     fields = {field.name: field for field in view.features}
-    wanted = [fields[name] for name in selection.needed(part)]
-    outputs = tuple(f"__feature_{len(joined) + position}" for position in range(len(wanted)))
-    joined |= {(part, field.name): output for field, output in zip(wanted, outputs, strict=True)}
+    needed = selection.needed(part)
     return AsOfJoin(
-        scan_of(view, root, wanted),
-        tuple(_spine_column(entity, part, view, spine) for entity in sorted_keys(view)),
-        outputs,
+        scan_of(view, root, [fields[name] for name in needed]),
+        _spine_keys(part, view, spine),
+        _outputs(part, needed, joined),
         None if view.ttl is None else span_micros(view.ttl),
+        part.reference,
     )
+
+
+def _window_join(
+    part: Projection,
+    view: FeatureView,
+    computed: WindowSet,
+    selection: Selection,
+    spine: SpineShape,
+    root: str,
+    joined: dict[tuple[Projection, str], str],
+) -> WindowJoin:
+    needed = selection.needed(part)
+    windows = narrowed(computed, needed)
+    return WindowJoin(
+        scan_of(view, root, [Field(name, kind) for name, kind in windows.columns]),
+        windows,
+        _spine_keys(part, view, spine),
+        _outputs(part, needed, joined),
+        part.reference,
+    )
+
+
+def _outputs(part: Projection, needed: Sequence[str], joined: dict[tuple[Projection, str], str]) -> tuple[str, ...]:
+    """Return what features are called in the joined table, and remember it."""
+    outputs = tuple(f"__feature_{len(joined) + position}" for position in range(len(needed)))
+    joined |= {(part, name): output for name, output in zip(needed, outputs, strict=True)}
+    return outputs
+
+
+def _spine_keys(part: Projection, view: FeatureView, spine: SpineShape) -> tuple[str, ...]:
+    return tuple(_spine_column(entity, part, view, spine) for entity in sorted_keys(view))
 
 
 def _key_types(selection: Selection, spine: SpineShape) -> tuple[tuple[str, FeatureType], ...]:
@@ -157,7 +201,7 @@ def _spine_column(entity: Entity, part: Projection, view: FeatureView, spine: Sp
         return entity.name
     raise EntityKeyError(
         f"the entity rows have no column {column!r}, which is a key of {view.title}",
-        cure=near_misses(column, [name for name in spine.columns if name != spine.time]),
+        cure=near_misses(column, [name for name in spine.columns if name != spine.time], "add the column"),
     )
 
 

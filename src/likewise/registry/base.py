@@ -48,13 +48,13 @@ class RegistryCorrupt(StoreCorrupt):
 class RegistryTooNew(StoreTooNew):
     """A registry was written by a newer version of Likewise, in a format that this one does not know."""
 
-    def __init__(self, path: str, found: int, known: int, needs: str) -> None:
+    def __init__(self, path: str, found: int, known: int, needs: str = "") -> None:
         self.path = path
         self.found = found
         self.needs = needs
         super().__init__(
             f"the registry {path!r} has format {found}; this version of Likewise reads up to format {known}",
-            cure=f"install Likewise >= {needs}",
+            cure=f"install Likewise >= {needs}" if needs else "install a newer Likewise, or put a backup in its place",
         )
 
 

@@ -17,6 +17,7 @@ from likewise.define.aggregation import Aggregation
 from likewise.define.contents import Contents
 from likewise.define.definition import Definition, Origin
 from likewise.define.entity import Entity
+from likewise.define.feature_logging import FileLoggingDestination, LoggingConfig
 from likewise.define.field import Field
 from likewise.define.function import UserFunction
 from likewise.define.project import Project
@@ -53,6 +54,14 @@ def _lean(data: Mapping[str, Any]) -> Data:
     return {key: value for key, value in data.items() if value or (value == 0 and value is not False)}
 
 
+def _project(project: Project) -> Data:
+    made, changed = project.created_timestamp, project.last_updated_timestamp
+    return {
+        "created_timestamp": "" if made is None else made.isoformat(),
+        "last_updated_timestamp": "" if changed is None else changed.isoformat(),
+    }
+
+
 def _entity(entity: Entity) -> Data:
     return {"join_key": entity.join_key, "type": "" if entity.type is Invalid else entity.type.name}
 
@@ -64,17 +73,20 @@ def _source(source: DataSource) -> Data:
         "created_timestamp_column": source.created_timestamp_column,
         "field_mapping": source.field_mapping,
     }
+    more: Data
     match source:
         case FileSource():
             more = {
                 "path": source.path,
                 "format": source.file_format,
                 "s3_endpoint_override": source.s3_endpoint_override,
+                "date_partition_column": source.date_partition_column,
             }
         case PushSource():
-            more = {"batch_source": source.batch_source.name if source.batch_source else ""}
+            batch = source.batch_source.name if source.batch_source else ""
+            more = {"batch_source": batch, "pushed": _fields(source.schema)}
         case RequestSource():
-            more = {"schema": _fields(source.schema)}  # type: ignore[dict-item]
+            more = {"schema": _fields(source.schema)}
         case _:
             more = {}
     return {**base, **more}
@@ -100,6 +112,8 @@ def _fields(fields: Iterable[Field]) -> list[Data]:
 def _view(view: FeatureView) -> Data:
     data: Data = {
         "source": view.source.name if view.source is not None else "",
+        "views": [_projection(source.projection) for source in view.source_views],
+        "takes": _fields(view.takes),
         "entities": view.entities,
         "schema": _fields(view.fields),
         "ttl": _span(view.ttl),
@@ -115,10 +129,14 @@ def _view(view: FeatureView) -> Data:
     if isinstance(view, BatchFeatureView):
         data |= {
             "aggregations": [_aggregation(a) for a in view.aggregations],
+            "inputs": _fields(view.inputs),
+            "derived": {text: kind.name for text, kind in view.derived.items()},
             "function": _function(view.function),
             "timestamp_field": view.timestamp_field,
             "enable_tiling": view.enable_tiling,
             "tiling_hop_size": _span(view.tiling_hop_size),
+            "batch_engine": view.batch_engine,
+            "stream_engine": view.stream_engine,
         }
     return data
 
@@ -159,7 +177,22 @@ def _on_demand(view: OnDemandFeatureView) -> Data:
 
 
 def _service(service: FeatureService) -> Data:
-    return {"features": [_projection(projection) for projection in service.projections]}
+    return {
+        "features": [_projection(projection) for projection in service.projections],
+        "logging_config": _logging(service.logging_config),
+        "precompute_online": service.precompute_online,
+    }
+
+
+def _logging(config: LoggingConfig | None) -> Data | None:
+    if config is None:
+        return None
+    to = config.destination
+    where = {"type": "file", "path": to.path, "s3_endpoint_override": to.s3_endpoint_override}
+    return {
+        "destination": _lean({**where, "partition_by": list(to.partition_by or ())}),
+        "sample_rate": float(config.sample_rate),
+    }
 
 
 def _projection(projection: Projection) -> Data:
@@ -177,7 +210,7 @@ def _span(span: timedelta | None) -> int | None:
 
 
 _ENCODERS: Mapping[str, Callable[[Any], Data]] = {
-    Project.kind: lambda project: {},
+    Project.kind: _project,
     Entity.kind: _entity,
     DataSource.kind: _source,
     FeatureView.kind: _view,
@@ -211,15 +244,16 @@ def decode(definitions: Iterable[Mapping[str, Any]]) -> Contents:
 
 
 def _decode(by_kind: Mapping[str, Sequence[Mapping[str, Any]]]) -> Contents:
-    projects = [Project(**_words(data)) for data in by_kind.get(Project.kind, ())]
+    projects = [_to_project(data) for data in by_kind.get(Project.kind, ())]
     entities = {data["name"]: _to_entity(data) for data in by_kind.get(Entity.kind, ())}
     sources: dict[str, DataSource] = {}
     for data in sorted(by_kind.get(DataSource.kind, ()), key=lambda data: data["type"] == "push"):
         sources[data["name"]] = _to_source(data, sources)
+    kinds = (FeatureView, BatchFeatureView, StreamFeatureView)
+    described = {data["name"]: (made, data) for made in kinds for data in by_kind.get(made.kind, ())}
     views: dict[str, FeatureView] = {}
-    for made in (FeatureView, BatchFeatureView, StreamFeatureView):
-        for data in by_kind.get(made.kind, ()):
-            views[data["name"]] = _to_view(made, data, sources, entities)
+    for name in described:
+        _add_view(name, described, views, sources, entities)
     on_demand = {
         data["name"]: _to_on_demand(data, views, sources) for data in by_kind.get(OnDemandFeatureView.kind, ())
     }
@@ -247,6 +281,11 @@ def _words(data: Mapping[str, Any]) -> Data:
     }
 
 
+def _to_project(data: Mapping[str, Any]) -> Project:
+    times = {name: data[name] for name in ("created_timestamp", "last_updated_timestamp") if name in data}
+    return Project(**_words(data), **times)
+
+
 def _to_entity(data: Mapping[str, Any]) -> Entity:
     value_type = parse_type(data["type"]) if data.get("type") else None
     return Entity(**_words(data), join_keys=[data["join_key"]], value_type=value_type)
@@ -266,10 +305,11 @@ def _to_source(data: Mapping[str, Any], sources: Mapping[str, DataSource]) -> Da
                 file_format=data["format"],
                 field_mapping=data.get("field_mapping", {}),
                 s3_endpoint_override=data.get("s3_endpoint_override"),
+                date_partition_column=data.get("date_partition_column", ""),
             )
         case "push":
             batch = sources[data["batch_source"]] if data.get("batch_source") else None
-            return PushSource(**_words(data), **times, batch_source=batch)
+            return PushSource(**_words(data), **times, batch_source=batch, schema=_to_fields(data.get("pushed", ())))
         case "request":
             return RequestSource(
                 **_words(data), schema=_to_fields(data.get("schema", ())), timestamp_field=times["timestamp_field"]
@@ -292,15 +332,34 @@ def _to_fields(fields: Iterable[Mapping[str, Any]]) -> list[Field]:
     ]
 
 
+def _add_view(
+    name: str,
+    described: Mapping[str, tuple[type[FeatureView], Mapping[str, Any]]],
+    views: dict[str, FeatureView],
+    sources: Mapping[str, DataSource],
+    entities: Mapping[str, Entity],
+) -> None:
+    """Make a view, after those whose rows it reads."""
+    if name in views:
+        return
+    made, data = described[name]
+    for part in data.get("views", ()):
+        _add_view(part["view"], described, views, sources, entities)
+    parts = [views[part["view"]].with_projection(_to_projection(part)) for part in data.get("views", ())]
+    source = sources[data["source"]] if data.get("source") else None
+    views[name] = _to_view(made, data, parts or source, entities)
+    views[name].takes = _to_fields(data.get("takes", ()))
+
+
 def _to_view(
     made: type[FeatureView],
     data: Mapping[str, Any],
-    sources: Mapping[str, DataSource],
+    source: DataSource | list[FeatureView] | None,
     entities: Mapping[str, Entity],
 ) -> FeatureView:
     common: Data = {
         **_words(data),
-        "source": sources[data["source"]] if data.get("source") else None,
+        "source": source,
         "schema": _to_fields(data.get("schema", ())),
         "entities": [entities.get(name, name) for name in data.get("entities", ())],
         "ttl": _to_span(data.get("ttl")),
@@ -315,14 +374,19 @@ def _to_view(
     }
     if not issubclass(made, BatchFeatureView):
         return made(**common)
-    return made(
+    view = made(
         **common,
         aggregations=[_to_aggregation(a) for a in data.get("aggregations", ())],
+        inputs=_to_fields(data.get("inputs", ())),
         udf=_to_function(data.get("function")),
         timestamp_field=data.get("timestamp_field", ""),
         enable_tiling=data.get("enable_tiling", False),
         tiling_hop_size=_to_span(data.get("tiling_hop_size")),
+        batch_engine=data.get("batch_engine"),
+        stream_engine=data.get("stream_engine"),
     )
+    view.derived = {text: parse_type(kind) for text, kind in data.get("derived", {}).items()}
+    return view
 
 
 def _to_aggregation(data: Mapping[str, Any]) -> Aggregation:
@@ -362,9 +426,24 @@ def _to_on_demand(
 
 
 def _to_service(data: Mapping[str, Any], views: Mapping[str, FeatureView | OnDemandFeatureView]) -> FeatureService:
-    service = FeatureService(**_words(data), features=[views[part["view"]] for part in data.get("features", ())])
+    service = FeatureService(
+        **_words(data),
+        features=[views[part["view"]] for part in data.get("features", ())],
+        logging_config=_to_logging(data.get("logging_config")),
+        precompute_online=data.get("precompute_online", False),
+    )
     service.projections = [_to_projection(part) for part in data.get("features", ())]
     return service
+
+
+def _to_logging(data: Mapping[str, Any] | None) -> LoggingConfig | None:
+    if data is None:
+        return None
+    to = data["destination"]
+    if to["type"] != "file":
+        raise ValueError(f"destination type {to['type']!r}")
+    where = FileLoggingDestination(to["path"], to.get("s3_endpoint_override", ""), to.get("partition_by"))
+    return LoggingConfig(where, data["sample_rate"])
 
 
 def _to_projection(data: Mapping[str, Any]) -> Projection:

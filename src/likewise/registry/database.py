@@ -316,10 +316,10 @@ def _what_is_wrong(connection: sqlite3.Connection, path: str) -> str:
         return f"its application id is {application:#x}, not {APPLICATION_ID:#x}"
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     stated, needs = connection.execute("SELECT format, needs FROM likewise").fetchone() or (0, "")
+    if version > FORMAT:
+        raise RegistryTooNew(path, version, FORMAT, needs if version == stated else "")
     if version != stated:
         return f"its header says format {version}, its table says {stated}"
-    if version > FORMAT:
-        raise RegistryTooNew(path, version, FORMAT, needs)
     if len(schema) != len(SCHEMA) or {sql for _, sql in schema} != set(SCHEMA):
         return "its tables are not those of a registry"
     found = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]

@@ -78,12 +78,14 @@ class Definitions:
 
     def pushed_views(self, source: str) -> list[FeatureView]:
         """Return the views that a push source feeds."""
-        return [view for view in self.views.values() if view.stream_source is not None and view.source_name == source]
+        fed = ((view, view.stream_source) for view in self.views.values())
+        return [view for view, stream in fed if stream is not None and stream.name == source]
 
     def _find(self, found: Mapping[str, D], name: str, noun: str, error: type[NotFound]) -> D:
         if name in found:
             return found[name]
-        cure = near_misses(name, found) if self.number else "nothing was applied yet; run 'likewise apply'"
+        none = "define it, and run 'likewise apply'"
+        cure = near_misses(name, found, none) if self.number else "nothing was applied yet; run 'likewise apply'"
         raise error(f"there is no {noun} {name!r} in project {self.project!r}", cure=cure)
 
 

@@ -119,6 +119,7 @@ VIEWS = ("feature_view", "batch_feature_view", "stream_feature_view")
 SERVED = (*VIEWS, "on_demand_feature_view")
 ALL, ANY = ("add", "remove", "change"), "*"
 _REWRITTEN = note("values may differ: materialize again")
+_REMAPPED = note("not served until it is materialized again")
 
 RULES: tuple[Rule, ...] = (
     Rule(("entity",), ("join_key",), ALL, breaks("entity rows name the key by its old name")),
@@ -128,7 +129,8 @@ RULES: tuple[Rule, ...] = (
     Rule(("data_source",), ("path",), ALL, _REWRITTEN),
     Rule(("data_source",), ("timestamp_field",), ALL, _REWRITTEN),
     Rule(("data_source",), ("created_timestamp_column",), ALL, _REWRITTEN),
-    Rule(("data_source",), ("field_mapping", ANY), ALL, _REWRITTEN),
+    Rule(("data_source",), ("field_mapping",), ALL, _REMAPPED),
+    Rule(("data_source",), ("field_mapping", ANY), ALL, _REMAPPED),
     Rule(("data_source",), ("batch_source",), ALL, _REWRITTEN),
     Rule(VIEWS, ("entities",), ALL, breaks("its key changes: entity rows and stored keys no longer fit")),
     Rule(SERVED, ("schema", ANY), ("remove",), breaks("whoever reads it by name fails")),
@@ -138,9 +140,12 @@ RULES: tuple[Rule, ...] = (
     Rule(VIEWS, ("offline_only",), ("add",), breaks("online reads of it end")),
     Rule(SERVED, ("disabled",), ("add",), breaks("reads of it end")),
     Rule(VIEWS, ("source",), ALL, _REWRITTEN),
+    Rule(VIEWS, ("views",), ALL, _REWRITTEN),
     Rule(VIEWS, ("aggregations",), ALL, _REWRITTEN),
     Rule(VIEWS, ("aggregations", ANY), ALL, _REWRITTEN),
     Rule(VIEWS, ("aggregations", ANY, ANY), ALL, _REWRITTEN),
+    Rule(VIEWS, ("inputs", ANY, "type"), ALL, _REWRITTEN),
+    Rule(VIEWS, ("derived", ANY), ("change",), _REWRITTEN),
     Rule(VIEWS, ("function", "hash"), ALL, _REWRITTEN),
     Rule(("on_demand_feature_view",), ("function", "hash"), ALL, note("values change in training and serving alike")),
     Rule(("on_demand_feature_view",), ("requests",), ALL, note("requests give other values")),
@@ -322,7 +327,16 @@ def _field_line(change: FieldChange) -> str:
     return f"{sign} {label}: {_shown(change.path, value)}{remark}"
 
 
-_NOUNS = {"schema": "feature", "features": "features of", "views": "view", "aggregations": "aggregation", "tags": "tag"}
+_NOUNS = {
+    "schema": "feature",
+    "pushed": "pushed column",
+    "features": "features of",
+    "views": "view",
+    "aggregations": "aggregation",
+    "inputs": "column read",
+    "derived": "expression",
+    "tags": "tag",
+}
 """What an element of a list is called."""
 
 

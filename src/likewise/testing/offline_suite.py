@@ -20,10 +20,14 @@ import itertools
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from functools import cmp_to_key
 from pathlib import Path
 from typing import Any
 
-from likewise.core.errors import BackendMissing
+import pyarrow as pa
+
+from likewise.core.errors import AggregateOverflow, BackendMissing
+from likewise.core.types import arrow_type
 from likewise.offline.base import OfflineEngine, Part, Span
 from likewise.plan.scan import Location
 from likewise.testing import oracle
@@ -32,9 +36,11 @@ from likewise.testing.offline_case import latest, rows
 from likewise.testing.offline_drift import DamageTests, DriftTests
 from likewise.testing.offline_reads import AppendTests, QueryTests, ReadTests
 from likewise.testing.offline_values import FormatTests, TimeTests, ValueTests
+from likewise.testing.offline_windows import WindowTests
 from likewise.testing.reference_values import plain_values
 from likewise.testing.strategies import History, TrainingCase, examples, histories, soaking, training_cases
 from likewise.testing.values import exact, exact_all
+from likewise.testing.window_strategies import WindowCase, window_cases
 
 try:
     import pytest
@@ -58,8 +64,9 @@ class OfflineEngineSuite(
     ReadTests,
     AppendTests,
     QueryTests,
+    WindowTests,
 ):
-    """All that an offline engine must pass (S1-S4, S8; T21-T25)."""
+    """All that an offline engine must pass (S1-S6, S8; T21-T25)."""
 
     @given(case=training_cases())
     @settings(max_examples=examples(100, soak=10_000), deadline=None, suppress_health_check=_CHECKS)
@@ -108,6 +115,55 @@ class OfflineEngineSuite(
         tally["histories"] += 1
         shutil.rmtree(folder)
 
+    @given(case=window_cases())
+    @settings(max_examples=examples(120, soak=10_000), deadline=None, suppress_health_check=_CHECKS)
+    def test_windows_equal_the_oracle(
+        self, subject: OfflineEngine, tmp_path: Path, tally: Counter[str], case: WindowCase
+    ) -> None:
+        """Every function over generated windows and events is the oracle's at every time, to the bit (S4-S6)."""
+        folder = tmp_path / str(next(_FOLDERS))
+        location = self._written(folder, case.history)
+        plan, spine = case.plan(location), case.spine()
+        try:
+            expected = case.expected()
+        except AggregateOverflow:
+            with pytest.raises(AggregateOverflow):
+                subject.training(plan, spine).read_all()
+            return
+        answer = subject.training(plan, spine).read_all()
+        assert answer.num_rows == len(case.asked)
+        for feature, output, values in zip(case.windows().features, plan.windows[0].outputs, expected, strict=True):
+            wanted = pa.array(values, arrow_type(feature.type))
+            assert exact_all(plain_values(answer.column(output))) == exact_all(plain_values(wanted)), feature
+        tally["training sets of windows"] += 1
+        tally["values of windows"] += len(case.asked) * len(expected)
+        shutil.rmtree(folder)
+
+    @given(case=window_cases(), parts=st.integers(1, 3))
+    @settings(max_examples=examples(30, soak=3000), deadline=None, suppress_health_check=_CHECKS)
+    def test_events_equal_the_oracle(
+        self, subject: OfflineEngine, tmp_path: Path, tally: Counter[str], case: WindowCase, parts: int
+    ) -> None:
+        """The events of all parts are the source's, with their inputs, those of one key together and ranked (S2)."""
+        folder = tmp_path / str(next(_FOLDERS))
+        scan = case.scan(self._written(folder, case.history))
+        inputs = case.windows().inputs
+        whole = [row for row in case.events() if row.event is not None and oracle.same_key(row.key, row.key)]
+        found: list[tuple[Any, ...]] = []
+        for number in range(parts):
+            for batch in subject.events(scan, inputs, Span(None, None), Part(number, parts)):
+                found.extend(zip(*map(plain_values, batch.columns), strict=True))
+        keys = [exact(row[: len(scan.keys)]) for row in found]
+        assert len([key for key, _ in itertools.groupby(keys)]) == len(set(keys)), "those of one key come together"
+        ranked = sorted(whole, key=cmp_to_key(_compared))
+        for key in set(keys):
+            got = [row for row, own in zip(found, keys, strict=True) if own == key]
+            wanted = [row for row in ranked if exact(row.key) == key]
+            assert exact_all(got) == exact_all((*r.key, r.event, r.created, r.order, *r.values) for r in wanted)
+        assert len(found) == len(whole)
+        tally["histories"] += 1
+        shutil.rmtree(folder)
+
     def _written(self, folder: Path, history: History) -> Location:
         for number, table in enumerate(history.tables()):
             self.write(folder / f"{number}.parquet", table)
@@ -124,6 +180,10 @@ class OfflineEngineSuite(
         if soaking() and reporter is not None:  # a worker process has none
             with capsys.disabled():
                 reporter.write_line(f"\n{request.node.name}: {shown}")
+
+
+def _compared(one: oracle.Row, other: oracle.Row) -> int:
+    return oracle.is_later(one, other) - oracle.is_later(other, one)
 
 
 def _flat(row: oracle.Row) -> tuple[Any, ...]:

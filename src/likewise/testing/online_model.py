@@ -98,6 +98,21 @@ class OnlineMachine(RuleBasedStateMachine):
                 changed.add(key)
         assert self._store.write(table, keys, records) == len(changed)
 
+    @rule(table=TABLES, rows=ROWS, right=st.lists(st.booleans(), min_size=6, max_size=6))
+    def swap(self, table: str, rows: list[tuple[bytes, tuple[int, int | None], int]], right: list[bool]) -> None:
+        """Swap some records, of which some are what is expected and others are not."""
+        new = {key: record_of(key, event, created, value) for key, (event, created), value in rows}
+        keys, records = list(new), list(new.values())
+        if table not in self._model:
+            with pytest.raises(TableMissing, match=table):
+                self._store.swap(table, keys, [None] * len(keys), records)
+            return
+        held = self._model[table]
+        wrong = [None if key in held else record_of(key, 0, None, 4) for key in keys]
+        expected = [held.get(key) if good else bad for key, good, bad in zip(keys, right, wrong, strict=False)]
+        assert self._store.swap(table, keys, expected, records) == [n for n in range(len(keys)) if not right[n]]
+        held.update((key, new[key]) for key, good in zip(keys, right, strict=False) if good)
+
     @rule(table=TABLES, limit=st.integers(1, 3))
     def scan(self, table: str, limit: int) -> None:
         """Read a table page by page."""

@@ -128,6 +128,8 @@ class OnlineStoreSuite(ABC):
     """Whether what was written is there after the store was closed and opened anew."""
     processes: ClassVar[bool] = True
     """Whether several processes can open the store at once; False runs the tests of concurrency with threads."""
+    one_moment: ClassVar[bool] = True
+    """Whether a batch is written, and several tables are read, at one moment; False where keys lie on many servers."""
 
     @abstractmethod
     def opener(self, folder: Path) -> Opener:
@@ -198,6 +200,8 @@ class OnlineStoreSuite(ABC):
             lambda: store.read([("demo/none", [])]),
             lambda: store.write("demo/none", [b"a"], [row(b"a", 1)]),
             lambda: store.write("demo/none", [], []),
+            lambda: store.swap("demo/none", [b"a"], [None], [row(b"a", 1)]),
+            lambda: store.swap("demo/none", [], [], []),
             lambda: store.scan("demo/none"),
         ]
         for use in uses:
@@ -309,7 +313,7 @@ class OnlineStoreSuite(ABC):
             assert store.write(CARDS, [b"k"], [row(b"k", event, 2**62, value=2)]) == 0
         assert reader.decode([b"k"], store.read([(CARDS, [b"k"])])[0]).absent == [0]
         assert store.write(CARDS, [b"k"], [row(b"k", 8, value=3)]) == 1
-        assert reader.decode([b"k"], store.read([(CARDS, [b"k"])])[0]).columns == [(3,)]
+        assert reader.decode([b"k"], store.read([(CARDS, [b"k"])])[0]).columns == [[3]]
 
     def test_keys_of_any_bytes_and_length(self, store: OnlineStore) -> None:
         """Keys that begin alike, hold NUL or any byte, or have up to 64 KiB stay apart (T21, T26)."""
@@ -340,6 +344,52 @@ class OnlineStoreSuite(ABC):
         """A batch with a record too few is refused as a whole."""
         with pytest.raises(ValueError, match="2 keys and 1 records"):
             store.write(CARDS, [b"a", b"b"], [row(b"a", 1)])
+        assert store.scan(CARDS) == []
+
+    # Swap
+
+    def test_swap_writes_where_the_stored_record_is_the_expected_one(self, store: OnlineStore) -> None:
+        """Each key is decided by itself: the expected record is replaced, also by an older one; others stay."""
+        old = {key: row(key, 5) for key in (b"a", b"b", b"c")}
+        for key, record in old.items():
+            self.raw_put(store, CARDS, key, record)
+        keys = [b"c", b"new", b"b", b"a", b"gone", b"d"]
+        expected = [None, None, row(b"b", 5, value=6), old[b"a"], row(b"gone", 1), None]
+        assert store.swap(CARDS, keys, expected, [row(key, 1, value=9) for key in keys]) == [0, 2, 4]
+        found = {key: self.raw_get(store, CARDS, key) for key in keys}
+        won = {key: row(key, 1, value=9) for key in (b"new", b"a", b"d")}
+        assert found == {b"c": old[b"c"], b"b": old[b"b"], b"gone": None, **won}
+
+    def test_swap_of_nothing_writes_nothing(self, store: OnlineStore) -> None:
+        """A swap without keys is no error, and one that loses everything changes nothing."""
+        store.write(CARDS, [b"a"], [row(b"a", 1)])
+        assert store.swap(CARDS, [], [], []) == []
+        assert store.swap(CARDS, [b"a"], [None], [row(b"a", 2)]) == [0]
+        assert store.scan(CARDS) == [(b"a", row(b"a", 1))]
+
+    def test_swap_replaces_records_by_tombstones_and_back(self, store: OnlineStore) -> None:
+        """A tombstone is a record like any other to a swap, in both directions."""
+        gone = tombstone(b"a", 7)
+        assert store.swap(CARDS, [b"a"], [None], [gone]) == []
+        assert store.swap(CARDS, [b"a"], [gone], [row(b"a", 1)]) == []
+        assert store.read([(CARDS, [b"a"])]) == [[row(b"a", 1)]]
+
+    def test_swap_takes_keys_of_any_bytes_and_length(self, store: OnlineStore) -> None:
+        """Keys that begin alike, or are very long, are compared with records of their own (T26)."""
+        first, second = ([row(key, at, value=n % 100) for n, key in enumerate(ODD_KEYS)] for at in (2, 1))
+        assert store.swap(CARDS, ODD_KEYS, [None] * len(ODD_KEYS), first) == []
+        assert store.swap(CARDS, ODD_KEYS, [None] * len(ODD_KEYS), second) == list(range(len(ODD_KEYS)))
+        assert store.swap(CARDS, ODD_KEYS, first, second) == []
+        assert store.scan(CARDS) == sorted(zip(ODD_KEYS, second, strict=True))
+        store.check([CARDS])
+
+    def test_swap_refuses_a_batch_that_does_not_fit(self, store: OnlineStore) -> None:
+        """A key that stands twice, or a list that is too short, is refused as a whole."""
+        records = [row(b"a", 1), row(b"a", 2)]
+        with pytest.raises(ValueError, match="2 keys of which only 1 differ"):
+            store.swap(CARDS, [b"a", b"a"], [None, None], records)
+        with pytest.raises(ValueError, match="2 keys, 1 expected and 2 records"):
+            store.swap(CARDS, [b"a", b"b"], [None], records)
         assert store.scan(CARDS) == []
 
     # Read
@@ -450,6 +500,7 @@ class OnlineStoreSuite(ABC):
         uses: list[Callable[[], object]] = [
             lambda: store.read([(CARDS, [b"a"])]),
             lambda: store.write(CARDS, [], []),
+            lambda: store.swap(CARDS, [], [], []),
             lambda: store.scan(CARDS),
             lambda: store.create([CARDS]),
             lambda: store.drop([CARDS]),
@@ -460,6 +511,8 @@ class OnlineStoreSuite(ABC):
 
     def test_a_reader_sees_whole_batches_of_one_moment(self, store: OnlineStore) -> None:
         """While a thread writes, every read sees each batch whole, and tables as they were at one moment (G1)."""
+        if not self.one_moment:
+            pytest.skip("keys lie on many servers")
         keys = [b"%d" % n for n in range(60)]
         done = threading.Event()
 
@@ -501,11 +554,31 @@ class OnlineStoreSuite(ABC):
         with open_again() as store:
             assert_newest(store)
 
+    def test_threads_that_swap_lose_nothing(self, store: OnlineStore) -> None:
+        """Six threads add to the same counters by read and swap; every addition is in the sums."""
+        with switching_often(), concurrent.futures.ThreadPoolExecutor(6) as pool:
+            for each in [pool.submit(add_to_counters, store, worker, 60) for worker in range(6)]:
+                each.result(100)
+        assert counted(store) == 6 * 60 * len(COUNTERS) // 2
+
+    def test_processes_that_swap_lose_nothing(self, open_again: Opener) -> None:
+        """Four processes add to the same counters by read and swap; every addition is in the sums."""
+        if not self.processes:
+            pytest.skip("the store belongs to one process")
+        with open_again() as store:
+            store.create([CARDS])
+        with concurrent.futures.ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
+            for each in [pool.submit(open_and_add_to_counters, open_again, worker, 100) for worker in range(4)]:
+                each.result(100)
+        with open_again() as store:
+            assert counted(store) == 4 * 100 * len(COUNTERS) // 2
+            store.check([CARDS])
+
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
     def test_a_killed_writer_leaves_whole_batches(self, open_again: Opener, tmp_path: Path) -> None:
         """Killed at random moments of writing, the store holds all of a batch or none, and all that was told (T1)."""
-        if not self.processes:
-            pytest.skip("the store belongs to one process")
+        if not self.processes or not self.one_moment:
+            pytest.skip("the store belongs to one process, or keys lie on many servers")
         keys = [b"%d" % n for n in range(400)]
         with open_again() as store:
             store.create([CARDS])
@@ -627,6 +700,32 @@ def assert_newest(store: OnlineStore) -> None:
     assert len(store.scan(CARDS)) == len(SHARED_KEYS)
     assert len(events) == 1
     assert events.pop() > 10**6
+
+
+COUNTERS = [b"a", b"b", b"k" * 600, b"z"]
+
+
+def add_to_counters(store: OnlineStore, worker: int, rounds: int) -> None:
+    """Add 1 to two counters, again and again; what others changed meanwhile is read and added to once more."""
+    order = random.Random(worker)
+    for _ in range(rounds):
+        keys: Sequence[bytes] = order.sample(COUNTERS, len(COUNTERS) // 2)
+        while keys:
+            [held] = store.read([(CARDS, keys)])
+            sums = [1 if record is None else head_of(record).event + 1 for record in held]
+            lost = store.swap(CARDS, keys, held, [row(key, now) for key, now in zip(keys, sums, strict=True)])
+            keys = [keys[position] for position in lost]
+
+
+def open_and_add_to_counters(open_again: Opener, worker: int, rounds: int) -> None:
+    """Open the store, then :func:`add_to_counters`."""
+    with open_again() as store:
+        add_to_counters(store, worker, rounds)
+
+
+def counted(store: OnlineStore) -> int:
+    """Return the sum of all counters."""
+    return sum(head_of(record).event for _, record in store.scan(CARDS))
 
 
 def write_until_killed(open_again: Opener, keys: Sequence[bytes], told: str) -> None:

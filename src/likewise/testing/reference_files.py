@@ -164,6 +164,8 @@ def _common(one: pa.DataType, other: pa.DataType, path: str, column: str) -> pa.
         return other
     if pa.types.is_null(other):
         return one
+    if pa.types.is_list(one) and pa.types.is_list(other):  # those of one file may all be empty
+        return pa.list_(_common(one.value_type, other.value_type, path, column))
     for wide, narrow in ((one, other), (other, one)):
         if _holds(wide, narrow):
             return wide

@@ -1,4 +1,4 @@
-"""UserCall: a user's function of an on-demand view, whose every failure says what, where and the cure."""
+"""UserCall: a user's function of a view, whose every failure says what, where and the cure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from types import NoneType, TracebackType
 from typing import Any, NoReturn
 
 from likewise.core.errors import TransformError
-from likewise.define.transform import OnDemandFeatureView
 from likewise.transform.column import Column, Misfit
 
 _SHORT = frozenset({bool, int, float, str, bytes, list, tuple, dict, NoneType})
@@ -18,29 +17,29 @@ _SHORT = frozenset({bool, int, float, str, bytes, list, tuple, dict, NoneType})
 
 
 class UserCall:
-    """The function of an on-demand view, what it is given and what it has to return.
+    """The function of a view, what it is given and what it has to return.
 
     Args:
-        view: the on-demand view.
+        title: the view's kind and name.
         function: the function itself.
         inputs: the columns it is given, in the order of the view's sources.
-        outputs: the columns it has to return, in the order of the view's schema.
+        outputs: the columns it has to return, in order.
     """
 
     __slots__ = ("_place", "_title", "file", "function", "inputs", "names", "outputs")
 
     def __init__(
         self,
-        view: OnDemandFeatureView,
+        title: str,
         function: Callable[..., Any],
         inputs: Sequence[Column],
         outputs: Sequence[Column],
     ) -> None:
-        name, self.file, line = _where(view, function)
+        name, self.file, line = _where(function)
         self.function = function
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
-        self._title = f"{view.title}: function {name!r}"
+        self._title = f"{title}: function {name!r}"
         self._place = f"{self._title} ({self.file}:{line})"
         self.names = frozenset(column.name for column in outputs)
 
@@ -59,6 +58,17 @@ class UserCall:
             return self.function(given)
         except Exception as error:  # whatever a user's function raises
             raise self.raised(error, hint) from error
+
+    def guarded(self, work: Callable[[], Any]) -> Any:
+        """Do work that the function put off, and return what it returns.
+
+        Raises:
+            TransformError: it raised.
+        """
+        try:
+            return work()
+        except Exception as error:  # whatever a user's function put off
+            raise self.raised(error) from error
 
     def check_names(self, returned: Iterable[object]) -> None:
         """Refuse an answer that lacks a declared column, or has one that is neither declared nor an input."""
@@ -129,13 +139,11 @@ class UserCall:
         return TransformError(f"{place} raised {words}{at}", cure=cure)
 
 
-def _where(view: OnDemandFeatureView, function: Callable[..., Any]) -> tuple[str, str, int]:
+def _where(function: Callable[..., Any]) -> tuple[str, str, int]:
     plain = inspect.unwrap(function)
     if isinstance(plain, types.FunctionType):
         return plain.__name__, plain.__code__.co_filename, plain.__code__.co_firstlineno
-    if view.function is not None:
-        return view.function.name, view.function.file, view.function.line
-    return view.name, view.origin.file, view.origin.line
+    return type(plain).__name__, "", 0
 
 
 def _failing_line(traceback: TracebackType | None, file: str) -> int:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from likewise.core.time import EARLIEST, EPOCH, LATEST
-from likewise.core.types import Family, FeatureType, arrow_type
+from likewise.core.types import Family, FeatureType, arrow_type, is_list
 from likewise.transform.values import BOUNDS, EXACT_FLOAT, Refused, taker, wanted
 
 _PLAIN = {
@@ -309,10 +309,7 @@ def _out_of_years(ticks: list[int | None], per_unit: int, scale: int, data_type:
 
 
 def _elements(array: pa.Array, inner: FeatureType, target: pa.DataType) -> pa.Array | None:
-    checks = pa.types
-    if not (checks.is_list(array.type) or checks.is_large_list(array.type) or checks.is_fixed_size_list(array.type)):
-        return None
-    if inner.family not in _PLAIN:
+    if not is_list(array.type) or inner.family not in _PLAIN:
         return None
     items = _fast_arrow(array.flatten(), inner, target.value_type)
     if items is None:

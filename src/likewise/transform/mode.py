@@ -1,14 +1,15 @@
-"""Mode: how a function wants its rows. One module per mode, all of this shape."""
+"""Mode: how a function wants its rows. One module per mode, all of these shapes."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from likewise.transform.call import UserCall
+from likewise.transform.column import Column
 
 
 class Mode(ABC):
@@ -47,3 +48,37 @@ class FrameMode(Mode):
         given = {column.name: column.to_arrow(columns[column.name]) for column in self.call.inputs}
         answer = self.run_arrow(given, rows)
         return {column.name: column.to_lists(answer[column.name]) for column in self.call.outputs}
+
+
+class RowsForm(ABC):
+    """Gives whole tables of rows to the function of a batch or stream view, and takes what it returns.
+
+    A column's form depends on its declared type and on nothing else, never on the rows: so a few rows that are pushed
+    come just as a whole source does.
+    """
+
+    noun: ClassVar[str]
+    """What the function is given, in words."""
+
+    def __init__(self, call: UserCall) -> None:
+        self.call = call
+
+    @abstractmethod
+    def given(self, rows: pa.Table, columns: Sequence[Column]) -> Any:
+        """Return rows, whose columns are as declared, as the function wants them."""
+
+    @abstractmethod
+    def columns(self, answer: Any) -> Mapping[str, Any]:
+        """Return the columns of what the function returned, by name, of one length; refuse what is something else."""
+
+    @abstractmethod
+    def arrow(self, values: Any, column: Column) -> pa.Array:
+        """Return a column of the answer as declared.
+
+        Raises:
+            Misfit: a value is not of the type.
+        """
+
+    @abstractmethod
+    def guessed(self, values: Any) -> pa.Array:
+        """Return a column of the answer in the Arrow type that its values suggest."""

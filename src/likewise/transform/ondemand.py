@@ -58,7 +58,7 @@ class OnDemandRunner:
         self._inputs = tuple(Column(name, declared, nan_is_null=True) for name, declared in inputs)
         self._outputs = tuple(Column(field.name, field.dtype) for field in view.features)
         self._givers = tuple((c.name, give) for c in self._outputs if (give := giver(c.type)) is not None)
-        self._mode = _mode(view)(UserCall(view, function, self._inputs, self._outputs))
+        self._mode = _mode(view)(UserCall(view.title, function, self._inputs, self._outputs))
 
     def run_arrow(self, columns: Mapping[str, pa.Array | pa.ChunkedArray], rows: int) -> dict[str, pa.Array]:
         """Compute one batch for training.

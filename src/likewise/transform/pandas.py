@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from likewise.core.types import Family, FeatureType
 from likewise.transform.call import UserCall
 from likewise.transform.column import Column
-from likewise.transform.mode import FrameMode
+from likewise.transform.mode import FrameMode, RowsForm
 
 Maker = Callable[[pa.Array], Any]
 """Makes of an Arrow column what a DataFrame takes as one; the DataFrame copies it."""
@@ -75,6 +75,38 @@ class PandasFrames(FrameMode):
         call.check_rows(len(answer), len(rows))
         answer = _in_order(answer, call)
         return {column.name: call.taken(take, answer[column.name], column, rows) for column, take in self._takers}
+
+
+class PandasRows(RowsForm):
+    """Whole tables as DataFrames; integers and bools are Int64, Int32 and boolean whether or not one is missing."""
+
+    noun = "a pandas DataFrame"
+
+    def given(self, rows: pa.Table, columns: Sequence[Column]) -> pd.DataFrame:
+        """Return rows as a DataFrame with an index from 0."""
+        makers = {column.name: _masked(column) if column.type.name in _MASKED else _maker(column) for column in columns}
+        arrays = {name: rows.column(name).combine_chunks() for name in makers}
+        return pd.DataFrame(
+            {name: make(arrays[name]) for name, make in makers.items()}, index=pd.RangeIndex(rows.num_rows)
+        )
+
+    def columns(self, answer: Any) -> Mapping[str, pd.Series]:
+        """Return the columns of a DataFrame; its index counts for nothing."""
+        if not isinstance(answer, pd.DataFrame):
+            cure = "return series.to_frame('column')" if isinstance(answer, pd.Series) else "return pd.DataFrame({…})"
+            self.call.wrong_answer(answer, self.noun, cure)
+        for name in answer.columns[answer.columns.duplicated()]:
+            self.call.wrong(f"returned two columns named {name!r}", "return each column once")
+        return {name: answer[name] for name in answer.columns}
+
+    def arrow(self, values: Any, column: Column) -> pa.Array:
+        """Return a Series as declared."""
+        return _Returned(column).arrow(values)
+
+    def guessed(self, values: Any) -> pa.Array:
+        """Return a Series in the type that its values suggest."""
+        array = None if values.dtype == object else _as_arrow(values)
+        return pa.array(values, from_pandas=True) if array is None else array
 
 
 def _hint(lacking: Sequence[str], first: Column) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
-from likewise.transform.mode import FrameMode
+from likewise.transform.column import Column
+from likewise.transform.mode import FrameMode, RowsForm
 
 
 class PolarsFrames(FrameMode):
@@ -25,3 +27,29 @@ class PolarsFrames(FrameMode):
         return {
             column.name: call.taken(column.arrow, answer[column.name].to_arrow(), column) for column in call.outputs
         }
+
+
+class PolarsRows(RowsForm):
+    """Whole tables as polars DataFrames, whose column types are those declared; a LazyFrame is collected."""
+
+    noun = "a polars DataFrame"
+
+    def given(self, rows: pa.Table, columns: Sequence[Column]) -> pl.DataFrame:
+        """Return rows as a DataFrame."""
+        return pl.DataFrame({column.name: pl.Series(column.name, rows.column(column.name)) for column in columns})
+
+    def columns(self, answer: Any) -> Mapping[str, pl.Series]:
+        """Return the columns of a DataFrame."""
+        if isinstance(answer, pl.LazyFrame):
+            answer = self.call.guarded(answer.collect)
+        if not isinstance(answer, pl.DataFrame):
+            self.call.wrong_answer(answer, self.noun, "return frame.select(…)")
+        return {name: answer[name] for name in answer.columns}
+
+    def arrow(self, values: Any, column: Column) -> pa.Array:
+        """Return a Series as declared."""
+        return column.arrow(values.to_arrow())
+
+    def guessed(self, values: Any) -> pa.Array:
+        """Return a Series in its own type."""
+        return values.to_arrow()

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from likewise.core.types import Family
 from likewise.transform.call import UserCall
 from likewise.transform.column import Column
-from likewise.transform.mode import ListMode
+from likewise.transform.mode import ListMode, RowsForm
 from likewise.transform.values import array_items
 
 _NESTED = (Family.LIST, Family.SET)
@@ -84,3 +85,40 @@ class PythonSingleton(ListMode):
             self.call.wrong_answer(found, f"one value of {column.type} for the column {column.name!r}", cure)
         taken: list[Any] = self.call.taken(column.lists, values, column)
         return taken
+
+
+class PythonRows(RowsForm):
+    """Whole tables as dicts of lists."""
+
+    noun = "a dict of lists"
+
+    def given(self, rows: pa.Table, columns: Sequence[Column]) -> dict[str, list[Any]]:
+        """Return rows as a dict of lists."""
+        return {column.name: column.to_lists(rows.column(column.name).combine_chunks()) for column in columns}
+
+    def columns(self, answer: Any) -> Mapping[str, list[Any]]:
+        """Return the lists of a dict, which have one length."""
+        if not isinstance(answer, dict):
+            cure = "return {'column': [one value for each row], …}, or say mode='pandas' for DataFrames"
+            self.call.wrong_answer(answer, self.noun, cure)
+        found = {name: self._listed(name, values) for name, values in answer.items()}
+        lengths = {name: len(values) for name, values in found.items()}
+        if len(set(lengths.values())) > 1:
+            shown = ", ".join(f"{name!r}: {length}" for name, length in lengths.items())
+            self.call.wrong(f"returned lists of different lengths ({shown})", "return one value for each row in each")
+        return found
+
+    def _listed(self, name: object, values: Any) -> list[Any]:
+        if isinstance(values, np.ndarray):
+            values = array_items(values)
+        if not isinstance(values, list | tuple):
+            self.call.wrong_answer(values, f"a list for the column {name!r}", "return a list with a value for each row")
+        return list(values)
+
+    def arrow(self, values: Any, column: Column) -> pa.Array:
+        """Return a list as declared."""
+        return column.to_arrow(column.lists(values))
+
+    def guessed(self, values: Any) -> pa.Array:
+        """Return a list in the type that its values suggest."""
+        return pa.array(values)

@@ -237,8 +237,8 @@ def _set(take: Taker) -> Taker:
 
 
 def _map(value: Any) -> dict[str, str | None]:
-    if isinstance(value, list):  # as Arrow has it
-        value = dict(value)
+    if isinstance(value, list) and all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in value):
+        value = dict(value)  # as Arrow has it
     if not isinstance(value, Mapping):
         raise Refused("is not a dict")
     return {_text(key): None if item is None else _text(item) for key, item in value.items()}

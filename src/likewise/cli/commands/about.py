@@ -45,17 +45,18 @@ def configuration(session: Session) -> None:
         click.echo(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).rstrip())
 
 
-@verb("endpoint", ("likewise endpoint", "the address of the feature server, once there is one"))
+@verb("endpoint", ("likewise endpoint", "the address that 'likewise serve' answers at by default"))
 @pass_session
 def endpoint(session: Session) -> None:
     """Print the address of the feature server.
 
-    It comes in a later version; this says so.
+    That is the one by default: 'likewise serve' may be told another, and nobody remembers it here.
     """
+    address = "http://127.0.0.1:6566"
     if session.json:
-        print_json({"endpoint": None})
+        print_json({"endpoint": address})
     else:
-        click.echo("There is no feature server: it comes in a later version. Read with get-online-features.")
+        click.echo(address)
 
 
 @verb("version", ("likewise version", "the version of Likewise"))

@@ -102,7 +102,7 @@ def _print_next_steps(folder: str, template: Template) -> None:
 @verb(
     "demo",
     ("likewise demo", "200,000 card payments, in about a minute"),
-    ("likewise demo --size 20000", "a smaller world"),
+    ("likewise demo --size 20000", "a smaller world, in some seconds"),
     ("likewise demo --folder cards", "keep the feature repo, to look around in it"),
 )
 @click.option(
@@ -111,7 +111,7 @@ def _print_next_steps(folder: str, template: Template) -> None:
     metavar="N",
     default=200_000,
     show_default=True,
-    help="How many payments; at least 10,000, for fewer hold too little fraud.",
+    help="How many payments; at least 1,000. Below some 10,000 there is too little fraud to judge a model by.",
 )
 @click.option("--seed", type=int, metavar="N", default=7, show_default=True, help="Another seed is another world.")
 @click.option("--folder", type=click.Path(path_type=Path), metavar="DIR", help="Make the repo here, and keep it.")

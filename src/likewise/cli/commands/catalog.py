@@ -58,7 +58,8 @@ def features_describe(session: Session, name: str) -> None:
         everything = [(view, each) for view in store.list_all_feature_views() for each in view.features]
         found = [pair for pair in everything if pair[1].name == wanted and wanted_view in ("", pair[0].name)]
         if not found:
-            cure = near_misses(wanted, [each.name for _, each in everything])
+            names = [each.name for _, each in everything]
+            cure = near_misses(wanted, names, "nothing was applied yet; run 'likewise apply'")
             raise FeatureNotFound(f"there is no feature {name!r}", cure=cure)
         if session.json:
             print_json([_feature_data(view, each) for view, each in found])
@@ -163,7 +164,8 @@ def projects_describe(session: Session, name: str | None) -> None:
     with session.open() as store:
         wanted, known = name or store.project, store.registry.projects()
         if wanted not in (*known, store.project):
-            raise NotFound(f"there is no project {wanted!r} in the registry", cure=near_misses(wanted, known))
+            cure = near_misses(wanted, known, "nothing was applied yet; run 'likewise apply'")
+            raise NotFound(f"there is no project {wanted!r} in the registry", cure=cure)
         catalog = store.registry.catalog(wanted)
         own = catalog.find("project", wanted) or {"name": wanted}
     counts = {kind: len(catalog.names(kind)) for kind in dict.fromkeys(kind for kind, _ in catalog.manifest)}

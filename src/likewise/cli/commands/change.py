@@ -218,7 +218,8 @@ def _find(definitions: Definitions, name: str, kind: str | None) -> Definition:
     found = [each for each in everything if each.name == name]
     if not found:
         what = kind or "definition"
-        raise NotFound(f"there is no {what} {name!r}", cure=near_misses(name, [each.name for each in everything]))
+        cure = near_misses(name, [each.name for each in everything], f"no {what} is applied, so there is nothing to do")
+        raise NotFound(f"there is no {what} {name!r}", cure=cure)
     if len(found) > 1:
         kinds = " or ".join(f"--kind {each.noun!r}" for each in found)
         raise RequestError(f"{len(found)} definitions are called {name!r}", cure=f"say which one: {kinds}")

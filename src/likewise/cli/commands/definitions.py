@@ -55,7 +55,7 @@ def _view_row(view: FeatureView | OnDemandFeatureView) -> Cells:
 
 
 def _stored_row(view: FeatureView) -> Cells:
-    source = view.source.name if view.source is not None else ""
+    source = ", ".join(part.name for part in view.source_views) or view.source_name
     return view.name, ", ".join(view.entities), len(view.features), span_text(view.ttl), source, view.description
 
 
@@ -234,6 +234,28 @@ def list_versions(session: Session, name: str) -> None:
     print_table(["VERSION", "SINCE CATALOG", "UNTIL CATALOG", "HASH", "COLUMNS"], rows, ["SINCE CATALOG", "COLUMNS"])
 
 
+def _switch(name: str, enabled: bool, words: str) -> click.Command:
+    """Return the command that lets a view be read, or has it refused."""
+
+    @verb(name, (f"likewise feature-views {name} driver_stats", words), help=f"{words[0].upper()}{words[1:]}.")
+    @click.argument("name", shell_complete=definition_names(*VIEWS))
+    @pass_session
+    def switch(session: Session, name: str) -> None:
+        with session.open() as store:
+            done = store.enable_feature_view(name) if enabled else store.disable_feature_view(name)
+        if session.json:
+            print_json({"name": name, "enabled": enabled, "catalog": done.catalog})
+        else:
+            session.say(f"{name} is {'enabled' if enabled else 'disabled'}; catalog {done.catalog} stands now.")
+
+    return switch
+
+
 GROUPS: Mapping[str, Noun] = {kind.command: _group(kind) for kind in KINDS}
 GROUPS["feature-views"].add_command(list_versions)
+for _command in (
+    _switch("enable", True, "let a view be read and materialized again"),
+    _switch("disable", False, "have a view refused wherever it is asked for, until it is enabled"),
+):
+    GROUPS["feature-views"].add_command(_command)
 COMMANDS: Mapping[str, click.Command] = GROUPS

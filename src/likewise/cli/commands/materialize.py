@@ -26,7 +26,7 @@ VIEWS = click.option(
     help="This view only; may be given several times. All by default.",
 )
 ALLOW_FUTURE = click.option("--allow-future", is_flag=True, help="Let the end lie in the future.")
-VERSION = click.option("--version", expose_value=False, help="Accepted as Feast has it; not used.")
+VERSION = click.option("--version", help="The applied version, such as v2; older ones are not kept online.")
 NO_PROGRESS = click.option("--no-progress", is_flag=True, help="Do not show how far it has come.")
 
 
@@ -52,6 +52,7 @@ def materialize(
     disable_event_timestamp: bool,
     allow_future: bool,
     no_progress: bool,
+    version: str | None,
 ) -> None:
     """Write a span of time to the online store.
 
@@ -68,6 +69,7 @@ def materialize(
             end_ts or "0001-01-01",
             list(views) or None,
             disable_event_timestamp,
+            version=version,
             allow_future=allow_future,
             report=report,
         )
@@ -87,7 +89,12 @@ def materialize(
 @VERSION
 @pass_session
 def materialize_incremental(
-    session: Session, end_ts: str | None, views: tuple[str, ...], allow_future: bool, no_progress: bool
+    session: Session,
+    end_ts: str | None,
+    views: tuple[str, ...],
+    allow_future: bool,
+    no_progress: bool,
+    version: str | None,
 ) -> None:
     """Write what is new to the online store.
 
@@ -97,7 +104,9 @@ def materialize_incremental(
     """
     with session.open() as store, _progress(no_progress) as report:
         end = store.clock.now() if end_ts is None else end_ts
-        done = store.materialize_incremental(end, list(views) or None, allow_future=allow_future, report=report)
+        done = store.materialize_incremental(
+            end, list(views) or None, version=version, allow_future=allow_future, report=report
+        )
     _print(session, done)
 
 

@@ -12,6 +12,7 @@ from likewise.cli.command import pass_session, verb
 from likewise.cli.completion import VIEWS, definition_names
 from likewise.cli.output import print_json, print_records, some
 from likewise.cli.session import Session
+from likewise.core.frames import to_rows
 
 if TYPE_CHECKING:
     from likewise.jobs.training import RetrievalJob
@@ -95,7 +96,7 @@ def get_historical_features(
         elif to_file is not None:
             _write(session, job, to_file)
         elif session.json:
-            print_json(job.to_arrow().to_pylist())
+            print_json(to_rows(job.to_arrow()))
         else:
             _print(session, job, limit, left)
 
@@ -125,7 +126,7 @@ def _write(session: Session, job: RetrievalJob, path: Path) -> None:
 
 def _print(session: Session, job: RetrievalJob, limit: int, left: int) -> None:
     table = job.to_arrow()
-    shown = table.slice(0, limit).to_pylist()
+    shown = to_rows(table.slice(0, limit))
     print_records(table.column_names, [list(row.values()) for row in shown])
     if more := left + table.num_rows - len(shown):
         session.say(f"… {some(more, 'more row')}; --limit shows more, -o FILE writes all of them")

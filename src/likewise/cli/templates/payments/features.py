@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from likewise import Entity, FeatureView, Field, FileSource, PushSource, ValueType
+from likewise import Aggregation, Entity, FeatureView, Field, FileSource, PushSource, StreamFeatureView, ValueType
 from likewise.types import Float32, Float64, Int64, String, UnixTimestamp
 
 customer = Entity(
@@ -88,7 +88,7 @@ terminal_risk = FeatureView(
 )
 
 # What is pushed half a minute after each payment, for serving at once and into a folder for training. One source feeds
-# two views, on different keys.
+# three views, on different keys.
 
 settled = PushSource(
     name="settled",
@@ -110,6 +110,20 @@ last_payment = FeatureView(
     ],
     source=settled,
     offline=True,
+    tags={"freshness": "seconds"},
+)
+customer_pace = StreamFeatureView(
+    name="customer_pace",
+    entities=[customer],
+    source=settled,
+    aggregations=[
+        Aggregation("*", "count", timedelta(hours=1), name="payments_1h"),
+        Aggregation("last_amount", "sum", timedelta(hours=1), name="spent_1h"),
+        Aggregation("*", "count", timedelta(hours=24), name="payments_24h"),
+        Aggregation("last_amount", "sum", timedelta(hours=24), name="spent_24h"),
+        Aggregation("last_amount", "max", timedelta(days=7), name="max_amount_7d"),
+    ],
+    description="How fast a card is used, up to the moment of the request",
     tags={"freshness": "seconds"},
 )
 customer_at_terminal = FeatureView(

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from features import (
     customer_at_terminal,
+    customer_pace,
     customer_profile,
     customer_spending,
     last_payment,
@@ -61,6 +62,7 @@ fraud_v1 = FeatureService(
         customer_spending,
         terminal_risk,
         last_payment[["last_amount"]],
+        customer_pace,
         customer_at_terminal,
         payment_signals,
     ],
