@@ -1,0 +1,497 @@
+"""Redis servers: commands in, replies out, within a deadline; what goes wrong is one of our errors.
+
+A call is one exchange: all commands are sent, then all replies are read, in one round trip. It has a deadline that
+counts from its begin and includes connecting, however slowly bytes arrive. After any failure the connection is thrown
+away, so that no reply is ever taken for that of another call. What cannot have done harm is tried once more when a
+connection broke, within a budget of one call in ten.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, ClassVar, Protocol
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import Connection, ConnectionPool, DefaultParser, SSLConnection, UnixDomainSocketConnection
+from redis.crc import key_slot
+from redis.exceptions import AskError, MovedError
+from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, Sentinel
+
+from likewise.core.errors import StoreError, StoreFull, StoreUnavailable
+from likewise.online.redis_address import Address
+
+Command = tuple[bytes | str | int, ...]
+"""The name of a command, and its arguments."""
+Packed = bytes
+"""A command as it goes over the wire."""
+
+_PAGE = 2_000
+"""How many keys one step of a walk through all keys looks at; about a millisecond of the server's time."""
+_MOST_CONNECTIONS = 1_000
+_LARGE = 32
+"""Up to how many commands are sent one by one, as soon as each is packed."""
+_SLOTS = 16_384
+"""How many slots a cluster has."""
+_TURNS = 5
+"""How often commands of one call may be turned away."""
+_SOON = (
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.ClusterError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.ConnectionError,
+)
+"""Errors that pass: a server is starting, another one is taking over, or the connection broke."""
+_REFUSED = (
+    redis.exceptions.AuthenticationError,
+    redis.exceptions.AuthorizationError,
+    redis.exceptions.NoPermissionError,
+)
+
+
+class Server(Protocol):
+    """What a store needs of one server, or of a cluster of them."""
+
+    one: ClassVar[bool]
+    """Whether all keys are in one place, so that one command can use any of them."""
+
+    def exchange(self, commands: Sequence[Command], *, more: float = 0.0, again: bool = True) -> list[Any]:
+        """Send commands, and return their replies in order; an error reply stands as the exception it is.
+
+        Args:
+            commands: each has its first key where Redis expects it.
+            more: how much longer than usual all of it may take, in seconds.
+            again: whether it does no harm if the commands are carried out twice.
+
+        Raises:
+            StoreUnavailable: no answer in time, or no server; what was sent may have been done.
+            StoreError: the server refuses the connection.
+        """
+
+    def fetch(self, command: Packed, more: float) -> Any:
+        """Send one command that is packed already, and return its reply; only where ``one`` holds."""
+
+    def slot(self, key: bytes) -> int:
+        """Return a number that is the same for keys that one command may use together."""
+
+    def install(self, text: str) -> None:
+        """Give every server a program in Lua, to be called by its hash."""
+
+    def walk(self, pattern: bytes) -> Iterator[list[bytes]]:
+        """Yield all keys that match a pattern, some at a time, in no order; a key may come twice.
+
+        Args:
+            pattern: as Redis has them, such as ``a*``.
+        """
+
+    def close(self) -> None:
+        """Let go of the connections."""
+
+
+class OneServer:
+    """One server, at an address or where sentinels say it is.
+
+    Args:
+        address: where.
+        seconds: how long an exchange may take.
+    """
+
+    one: ClassVar[bool] = True
+
+    def __init__(self, address: Address, seconds: float) -> None:
+        self._name = str(address)
+        self._seconds = seconds
+        self._pool, self._sentinel = _pool(address, seconds)
+        self._budget = _Budget()
+
+    def exchange(self, commands: Sequence[Command], *, more: float = 0.0, again: bool = True) -> list[Any]:
+        """Send commands, and return their replies in order."""
+        return self._exchange(commands, len(commands), more, again)
+
+    def fetch(self, command: Packed, more: float) -> Any:
+        """Send one command that is packed already, and return its reply; hot."""
+        [reply] = self._exchange(command, 1, more, True)
+        return reply
+
+    def _exchange(self, commands: Sequence[Command] | Packed, count: int, more: float, again: bool) -> list[Any]:
+        seconds = self._seconds + more
+        with _Deadline(seconds), _naming(self._name, seconds):
+            self._budget.add()
+            try:
+                return self.receive(self.send(commands), count)
+            except redis.ConnectionError as error:
+                if not (again and _broke(error) and self._budget.take()):
+                    raise
+            return self.receive(self.send(commands), count)
+
+    def send(self, commands: Sequence[Command] | Packed) -> Any:
+        """Send commands; return the connection that their replies come from."""
+        if _CLOCK.end is not None and time.monotonic() > _CLOCK.end:
+            raise redis.TimeoutError("the deadline is over")
+        connection = self._pool.get_connection()
+        try:
+            if isinstance(commands, bytes):
+                connection.send_packed_command([commands])
+            elif len(commands) > _LARGE:
+                connection.send_packed_command(connection.pack_commands(commands))
+            else:  # the server works on one while the next is packed
+                for command in commands:
+                    connection.send_packed_command(connection.pack_command(*command))
+        except BaseException:
+            self.abandon(connection)
+            raise
+        return connection
+
+    def receive(self, connection: Any, count: int) -> list[Any]:
+        """Return the replies to what was sent."""
+        try:
+            replies = [_reply(connection) for _ in range(count)]
+        except BaseException:
+            self.abandon(connection)
+            raise
+        self._pool.release(connection)
+        return replies
+
+    def abandon(self, connection: Any) -> None:
+        """Throw a connection away, so that nobody takes what still comes from it for something else."""
+        connection.disconnect()
+        self._pool.release(connection)
+
+    def slot(self, key: bytes) -> int:
+        """Return 0: any keys may be used together."""
+        return 0
+
+    def install(self, text: str) -> None:
+        """Give the server a program."""
+        self.exchange([("SCRIPT", "LOAD", text)])
+
+    def walk(self, pattern: bytes) -> Iterator[list[bytes]]:
+        """Yield all keys that match a pattern."""
+        cursor = b"0"
+        while True:
+            [found] = self.exchange([("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)])
+            if isinstance(found, Exception):
+                raise named(found, self._name, self._seconds)
+            cursor, keys = found
+            yield keys
+            if int(cursor) == 0:
+                return
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._pool.disconnect()
+        for each in self._sentinel.sentinels if self._sentinel is not None else ():
+            each.close()
+
+
+Place = tuple[str, int]
+"""The host and the port of a server in a cluster."""
+
+
+class Cluster:
+    """A cluster, which is looked at when it is first used. Each command uses keys of one slot only.
+
+    The client's own class for clusters sends commands anew when a connection breaks, and has no deadline for a call as
+    a whole; so this one asks for the slots itself, and only commands that were turned away are sent again.
+
+    Args:
+        address: some of its servers.
+        seconds: how long an exchange may take.
+    """
+
+    one: ClassVar[bool] = False
+
+    def __init__(self, address: Address, seconds: float) -> None:
+        self._name = str(address)
+        self._address = address
+        self._seconds = seconds
+        self._budget = _Budget()
+        self._lock = threading.Lock()
+        self._servers: dict[Place, OneServer] = {}
+        self._slots: Sequence[Place | None] = ()
+
+    def exchange(self, commands: Sequence[Command], *, more: float = 0.0, again: bool = True) -> list[Any]:
+        """Send commands, each to the server that has its keys, then read their replies."""
+        seconds = self._seconds + more
+        with _Deadline(seconds), _naming(self._name, seconds):
+            try:
+                return self._exchange(commands)
+            except redis.RedisError as error:
+                self._slots = ()  # another server may have taken over
+                if not (again and _broke(error) and self._budget.take()):
+                    raise
+            return self._exchange(commands)
+
+    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        self._budget.add()
+        replies: list[Any] = [None] * len(commands)
+        left = [(at, self._place(self.slot(_key(command))), False) for at, command in enumerate(commands)]
+        for _ in range(_TURNS):
+            for at, reply in self._round(commands, left):
+                replies[at] = reply
+            asked = [(at, replies[at]) for at, _, _ in left if isinstance(replies[at], AskError)]
+            if not asked:
+                return replies
+            if any(isinstance(reply, MovedError) for _, reply in asked):
+                self._slots = ()
+            left = [(at, reply.node_addr, not isinstance(reply, MovedError)) for at, reply in asked]
+        raise redis.exceptions.ClusterDownError("its slots are being moved")
+
+    def _round(self, commands: Sequence[Command], left: Sequence[tuple[int, Place, bool]]) -> list[tuple[int, Any]]:
+        """Send some commands, each to a place and maybe with leave to ask there, and return their replies."""
+        groups: dict[Place, list[int]] = {}
+        lists: dict[Place, list[Command]] = {}
+        for at, place, asking in left:
+            positions, some = groups.setdefault(place, []), lists.setdefault(place, [])
+            positions += [-1, at] if asking else [at]
+            some += [("ASKING",), commands[at]] if asking else [commands[at]]
+        waiting: list[tuple[OneServer, Any, list[int]]] = []
+        found: list[tuple[int, Any]] = []
+        try:
+            for place, some in lists.items():
+                server = self._server(place)
+                waiting.append((server, server.send(some), groups[place]))
+            while waiting:
+                server, connection, positions = waiting.pop()
+                replies = server.receive(connection, len(positions))
+                found += [(at, reply) for at, reply in zip(positions, replies, strict=True) if at >= 0]
+        finally:
+            for server, connection, _ in waiting:
+                server.abandon(connection)
+        return found
+
+    def fetch(self, command: Packed, more: float) -> Any:
+        """Refuse: which server would have all of its keys?"""
+        raise NotImplementedError("a packed command is for one server")
+
+    def slot(self, key: bytes) -> int:
+        """Return the slot of a key."""
+        return key_slot(key)
+
+    def install(self, text: str) -> None:
+        """Give every server a program."""
+        for place in self._places():
+            self._server(place).install(text)
+
+    def walk(self, pattern: bytes) -> Iterator[list[bytes]]:
+        """Yield all keys that match a pattern, server by server."""
+        for place in self._places():
+            yield from self._server(place).walk(pattern)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        with self._lock:
+            for server in self._servers.values():
+                server.close()
+
+    def _places(self) -> list[Place]:
+        with _Deadline(self._seconds), _naming(self._name, self._seconds):
+            self._place(0)
+        return sorted({place for place in self._slots if place is not None})
+
+    def _place(self, slot: int) -> Place:
+        slots = self._slots or self._look()
+        place = slots[slot]
+        if place is None:
+            self._slots = ()
+            raise redis.exceptions.ClusterDownError(f"nobody serves slot {slot}")
+        return place
+
+    def _look(self) -> Sequence[Place | None]:
+        """Ask the servers, until one answers, which of them has which slots."""
+        known = [*self._servers, *self._address.hosts]
+        for number, asked in enumerate(known):
+            server = self._server(asked)
+            try:
+                [found] = server.receive(server.send([("CLUSTER", "SLOTS")]), 1)
+            except (redis.ConnectionError, redis.TimeoutError):
+                if number == len(known) - 1:
+                    raise
+                continue
+            if isinstance(found, Exception):
+                raise found
+            slots: list[Place | None] = [None] * _SLOTS
+            for first, last, (host, port, *_), *_ in found:
+                slots[first : last + 1] = [((host or b"").decode() or asked[0], port)] * (last + 1 - first)
+            self._slots = slots
+            return slots
+        raise redis.ConnectionError("no server of the cluster answers")
+
+    def _server(self, place: Place) -> OneServer:
+        with self._lock:
+            if place not in self._servers:
+                self._servers[place] = OneServer(replace(self._address, kind="redis", hosts=(place,)), self._seconds)
+            return self._servers[place]
+
+
+def open_server(address: Address, seconds: float) -> Server:
+    """Return the server, or the cluster, at an address; nothing is connected yet.
+
+    Args:
+        address: where.
+        seconds: how long an exchange with one server may take; for how long a server of a cluster may be silent.
+    """
+    return (Cluster if address.kind == "redis_cluster" else OneServer)(address, seconds)
+
+
+# ---- Deadlines -----------------------------------------------------------------------------------------------------
+
+
+class _Clock(threading.local):
+    """When the call that a thread is at must end."""
+
+    end: float | None = None
+
+
+_CLOCK = _Clock()
+
+
+class _Deadline:
+    """What is read from servers inside it, by this thread, arrives in time or not at all."""
+
+    __slots__ = ("_before", "_seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._before: float | None = None
+
+    def __enter__(self) -> None:
+        self._before, _CLOCK.end = _CLOCK.end, time.monotonic() + self._seconds
+
+    def __exit__(self, *_: object) -> None:
+        _CLOCK.end = self._before
+
+
+class _Parser(DefaultParser):  # type: ignore[valid-type, misc]
+    """Waits for bytes as long as the deadline lets it: the client's own timeout starts anew with every few bytes."""
+
+    def read_from_socket(self, timeout: object = None, raise_on_timeout: bool = True) -> bool:
+        """Read what has arrived."""
+        if _CLOCK.end is None or isinstance(timeout, int | float):  # a number: the pool looks whether there is anything
+            more = {"timeout": timeout} if isinstance(timeout, int | float) else {}
+            return bool(super().read_from_socket(raise_on_timeout=raise_on_timeout, **more))
+        left = _CLOCK.end - time.monotonic()
+        if left <= 0:
+            raise redis.TimeoutError("the deadline is over")
+        return bool(super().read_from_socket(timeout=left))
+
+
+class _Budget:
+    """Allows one more try for every ten calls, so that retries never double the load on a server in trouble."""
+
+    def __init__(self) -> None:
+        self._left = 5.0
+
+    def add(self) -> None:
+        """Count a call."""
+        self._left = min(self._left + 0.1, 10.0)
+
+    def take(self) -> bool:
+        """Whether there may be one more try; if so, it is taken."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+# ---- Connections ---------------------------------------------------------------------------------------------------
+
+
+def _pool(address: Address, seconds: float) -> tuple[ConnectionPool, Sentinel | None]:
+    plain, tls = _plain(address), bool(address.options.get("ssl", False))
+    plain.pop("ssl", None)
+    settings: dict[str, Any] = {
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
+        "retry": Retry(NoBackoff(), 0),
+        "parser_class": _Parser,
+        "protocol": 2,
+    }
+    if address.kind == "redis_sentinel":
+        own: dict[str, Any] = {
+            name.removeprefix("sentinel_"): v for name, v in address.options.items() if name.startswith("sentinel_")
+        }
+        share = seconds / len(address.hosts)  # they are asked one after the other
+        own |= {"socket_timeout": share, "socket_connect_timeout": share, "retry": settings["retry"], "protocol": 2}
+        guard = Sentinel(address.hosts, sentinel_kwargs={**own, "ssl": tls})
+        master = guard.master_for(address.master, max_connections=_MOST_CONNECTIONS, ssl=tls, **settings, **plain)
+        return master.connection_pool, guard
+    if address.path:
+        settings |= {"path": address.path, "connection_class": UnixDomainSocketConnection}
+    else:
+        [(host, port)] = address.hosts
+        settings |= {"host": host, "port": port, "connection_class": SSLConnection if tls else Connection}
+    return ConnectionPool(max_connections=_MOST_CONNECTIONS, **settings, **plain), None
+
+
+def _plain(address: Address) -> dict[str, Any]:
+    return {name: value for name, value in address.options.items() if not name.startswith("sentinel_")}
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        if isinstance(error, _SOON):
+            raise
+        return error
+
+
+# ---- Errors --------------------------------------------------------------------------------------------------------
+
+
+def named(error: Exception, where: str, seconds: float) -> StoreError:
+    """Return what an error of the client, or of the server, means to a user.
+
+    Args:
+        error: the error.
+        where: the server's name.
+        seconds: how long the call could take.
+    """
+    if isinstance(error, _REFUSED) or str(error).startswith(("NOAUTH", "WRONGPASS")):
+        return StoreError(
+            f"{where} refuses the login: {error}", cure="check online_store.password, or the connection string"
+        )
+    if isinstance(error.__cause__ or error.__context__, ssl.SSLError):
+        return StoreError(
+            f"{where}: no safe connection: {error}", cure="check the ssl options of the connection string"
+        )
+    if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM command not allowed" in str(error):
+        return StoreFull(f"{where} has no memory left: {error}", cure="give it more (maxmemory), or drop old tables")
+    if isinstance(error, redis.TimeoutError):
+        return StoreUnavailable(
+            f"{where} did not answer within {seconds:g} s", cure="try again; see that the server runs and is not busy"
+        )
+    if isinstance(error, MasterNotFoundError):
+        return StoreUnavailable(f"{where}: {error}", cure="check online_store.sentinel_master, and that it runs")
+    if isinstance(error, _SOON) or "-READONLY" in str(error):
+        return StoreUnavailable(f"{where} cannot be reached: {error}", cure="see that the server runs, and try again")
+    return StoreError(f"{where} cannot do that: {error}", cure="it must be a Redis >= 6.2, and this user allowed to")
+
+
+@contextmanager
+def _naming(where: str, seconds: float) -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as error:
+        raise named(error, where, seconds) from error
+
+
+def _broke(error: Exception) -> bool:
+    """Tell whether a connection broke, rather than that a server was too slow or refused it."""
+    return isinstance(error, redis.ConnectionError) and not isinstance(error, (*_REFUSED, redis.TimeoutError))
+
+
+def _key(command: Command) -> bytes:
+    """Return the first key of a command, after the number of keys for a program."""
+    key = command[3 if command[0] == "EVALSHA" else 1]
+    return key if isinstance(key, bytes) else str(key).encode()
