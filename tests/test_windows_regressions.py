@@ -25,6 +25,7 @@ from likewise import (
 )
 from likewise.config import OnlineStoreConfig, RegistryConfig
 from likewise.core.errors import RequestError
+from likewise.online.response import FieldStatus
 from likewise.types import FeatureType, Float32, Float64
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -193,3 +194,24 @@ def test_a_view_that_is_defined_again_knows_of_no_deletion(store: FeatureStore, 
     store.apply([CARD, view])
     store.materialize_incremental(NOW)
     assert store.get_online_features(["v:spent"], [{"card": 1}]).to_dict()["spent"] == [0.5]
+
+
+def test_what_was_pushed_before_its_time_is_not_lost_by_a_change(store: FeatureStore, tmp_path: Path) -> None:
+    """Events of the future that only the earlier states have keep the new ones from being served in part."""
+    source = payments(tmp_path, pa.float64())
+    spent = Aggregation("amount", "sum", 3 * HOUR, name="spent")
+    most = Aggregation("amount", "max", 3 * HOUR, name="most")
+    store.apply([CARD, windowed(source, spent)])
+    store.materialize_incremental(NOW)
+    with pytest.warns(UserWarning, match="ahead of now"):
+        store.push("payments", pa.table({"card": [1], "at": [NOW + HOUR / 2], "amount": [7.0]}))
+    store.apply([windowed(source, spent, most)])
+    store.clock = FixedClock(NOW + HOUR)
+    with pytest.warns(UserWarning, match="not served yet: up to 2024-05-01T12:30"):
+        store.materialize_incremental(NOW + HOUR / 4)
+
+    answer = store.get_online_features(["v"], [{"card": 1}])
+    assert answer.to_dict()["spent"] == [7.5]
+    assert answer.statuses()["most"] == [FieldStatus.NOT_FOUND]
+    store.materialize_incremental(NOW + HOUR)  # from now on, what counts up to then is what the files say
+    assert store.get_online_features(["v"], [{"card": 1}]).to_dict()["spent"] == [0.5]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from likewise.core.windows import BEFORE_ALL
 from likewise.define.view import FeatureView
 from likewise.jobs.materialize import ORIGINS
-from likewise.jobs.states import found_meta, start_states
+from likewise.jobs.states import found_meta, latest_ahead, start_states
 from likewise.online.base import OnlineStore, TableMissing
 from likewise.plan.apply import ApplyPlan
 from likewise.plan.former import Former, formers
@@ -130,10 +130,11 @@ def settle_tables(registry: Registry, store: OnlineStore, base: int, catalog: Ca
             each[name] for each in (before, tables) if name in each
         )
         if name in views and tables[name] not in kept and windows_if_known(views[name]) is not None:
+            ahead = latest_ahead(store, left)
             is_new = not _was_before(registry, catalog, name) and not _is_there(store, tables[name])
             store.drop([] if is_new else sorted(left - kept))
             store.create([tables[name]])
-            _start(store, tables[name], views[name], BEFORE_ALL if is_new else now)
+            _start(store, tables[name], views[name], BEFORE_ALL if is_new else max(now, ahead))
         else:
             store.drop(sorted(left - kept))
     store.create(list(tables.values()))

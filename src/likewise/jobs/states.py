@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 from likewise.core.errors import StoreUnavailable
 from likewise.core.types import Int64
+from likewise.core.windows import BEFORE_ALL
 from likewise.online.base import OnlineStore, TableMissing
 from likewise.online.events import Events
 from likewise.online.rows import Layout, RowReader, RowWriter, head_of, tombstone
@@ -29,7 +30,7 @@ LEDGER_KEY = b"\x00ledger"
 MOST_KEYS = 4096
 """How many states are read, changed and swapped at a time."""
 _TRIES = 1000
-_LEDGER = Layout.of([("generation", Int64), ("end", Int64), ("begun", Int64)])
+_LEDGER = Layout.of([("generation", Int64), ("end", Int64), ("begun", Int64), ("ahead", Int64)])
 
 Change = Callable[[Sequence[bytes], Sequence[bytes | None]], Sequence[bytes | None]]
 """Returns new records for some keys, given those that are stored; None where nothing changes."""
@@ -82,10 +83,12 @@ class Ledger:
     """The latest event time that one of them ever went to, be it that it was killed; None before the first."""
     begun: int
     """When the table was made: events up to this time may have been pushed before, and are not in it."""
+    ahead: int | None = None
+    """The latest event time of what was pushed before its time; None when nothing was."""
 
     def record(self) -> bytes:
         """Return it as a record."""
-        columns: list[list[int | None]] = [[self.generation], [self.end], [self.begun]]
+        columns: list[list[int | None]] = [[self.generation], [self.end], [self.begun], [self.ahead]]
         [record] = RowWriter(_LEDGER).encode([LEDGER_KEY], [0], None, columns)
         return record
 
@@ -93,8 +96,8 @@ class Ledger:
     def of(cls, record: bytes, table: str) -> Self:
         """Read it from its record."""
         reader = RowReader(_LEDGER, table=table, check_each=True)
-        [[generation], [end], [begun]] = reader.decode([LEDGER_KEY], [record]).columns
-        return cls(generation, end, begun)
+        [[generation], [end], [begun], [ahead]] = reader.decode([LEDGER_KEY], [record]).columns
+        return cls(generation, end, begun, ahead)
 
 
 def _ledger_if_told(store: OnlineStore, table: str) -> bytes | None:
@@ -115,6 +118,24 @@ def open_ledger(store: OnlineStore, table: str, begun: int) -> Ledger:
     """
     [[record]] = store.read([(table, [LEDGER_KEY])])
     return Ledger.of(record, table) if record is not None else _turned(store, table, lambda ledger: ledger, begun)
+
+
+def note_ahead(store: OnlineStore, table: str, newest: int) -> None:
+    """Note that an event was pushed before its time: a later definition's table, which lacks it, is to say so.
+
+    Args:
+        store: the store.
+        table: the table, which has a ledger.
+        newest: the event time, in microseconds since the epoch.
+    """
+    _turned(store, table, lambda ledger: replace(ledger, ahead=max(newest, ledger.ahead or newest)), newest)
+
+
+def latest_ahead(store: OnlineStore, tables: Iterable[str]) -> int:
+    """Return up to which event time some tables, which may not be there, have what a new one lacks: pushed early."""
+    told = ((table, _ledger_if_told(store, table)) for table in tables)
+    ledgers = [Ledger.of(record, table) for table, record in told if record is not None]
+    return max((max(ledger.begun, ledger.ahead or ledger.begun) for ledger in ledgers), default=BEFORE_ALL)
 
 
 def next_generation(store: OnlineStore, table: str, end: int) -> Ledger:
@@ -274,7 +295,11 @@ class StatesBatch:
         if not self.former and _ledger_if_told(store, self.table) is None:
             store.create([self.table])
             start_states(store, self.table, self.states.has_source, now)
-        return open_ledger(store, self.table, now).generation
+        ledger = open_ledger(store, self.table, now)
+        newest = int(self.events.time.max(initial=now))
+        if newest > now and (ledger.ahead is None or newest > ledger.ahead):
+            note_ahead(store, self.table, newest)
+        return ledger.generation
 
     def write(self, store: OnlineStore, push: Push, begun: int) -> int:
         """Add the events, and return how many keys changed.
