@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
@@ -36,6 +36,8 @@ from likewise.offline.duckdb import DuckDBEngine
 from likewise.plan.scan import Location, Scan, ScanColumn
 from likewise.plan.training import AsOfJoin, TrainingPlan
 from likewise.types import Float32, Float64, Int64, String
+
+K = TypeVar("K")
 
 NAMES = [f"f{i}" for i in range(10)]
 TYPES = [Float32] * 4 + [Float64] * 3 + [Int64] * 3
@@ -245,17 +247,22 @@ def compare(folder: Path, names: list[str], rounds: int, memory: str) -> None:
     command = [sys.executable, "-m", "benchmarks.training", "--folder", str(folder), "--memory", memory, "--work"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     workers = {name: subprocess.Popen([*command, name], **pipes) for name in names}
+    show(in_turns(workers, rounds))
+
+
+def in_turns(workers: dict[K, Any], rounds: int) -> dict[K, list[list[float]]]:
+    """Ask each worker once to warm up, then all of them by turns, and end them; return what each said."""
     for worker in workers.values():
         worker.stdout.readline()
-        asked(worker)  # the first run warms up
-    found: dict[str, list[list[float]]] = {name: [] for name in names}
+        asked(worker)
+    found: dict[K, list[list[float]]] = {name: [] for name in workers}
     for _ in range(rounds):
         for name, worker in workers.items():
             found[name].append(asked(worker))
     for worker in workers.values():
         worker.stdin.close()
         worker.wait()
-    show(found)
+    return found
 
 
 def asked(worker: Any) -> list[float]:

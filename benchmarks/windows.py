@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from benchmarks.training import Engine, asked, features, peak_memory, times
+from benchmarks.training import Engine, features, in_turns, peak_memory, times
 
 from likewise.core.aggregates import aggregate_for
 from likewise.core.frames import to_pandas, to_table
@@ -112,17 +112,7 @@ def compare(folders: dict[str, Path], rounds: int, options: list[str]) -> None:
         for data, folder in folders.items()
         for name in ("plain", "windows")
     }
-    for worker in workers.values():
-        worker.stdout.readline()
-        asked(worker)  # the first run warms up
-    found: dict[tuple[str, str], list[list[float]]] = {both: [] for both in workers}
-    for _ in range(rounds):
-        for both, worker in workers.items():
-            found[both].append(asked(worker))
-    for worker in workers.values():
-        worker.stdin.close()
-        worker.wait()
-    show(found)
+    show(in_turns(workers, rounds))
 
 
 def show(found: dict[tuple[str, str], list[list[float]]]) -> None:

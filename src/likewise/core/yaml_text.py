@@ -42,17 +42,25 @@ def read_yaml(text: str) -> Any:
         """Plain data only, and no key twice."""
 
     def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-        keys = [loader.construct_object(key) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        for place, key in enumerate(keys):
-            if key in keys[:place]:
-                line = node.value[place][0].start_mark.line + 1
+        seen = set()
+        for place, _ in node.value:
+            if place.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = loader.construct_object(place)
+            if key in seen:
+                line = place.start_mark.line + 1
                 raise YamlFault(f"has a key that stands twice in one block: {key!r}", "remove one", line)
+            seen.add(key)
         loader.flatten_mapping(node)
         return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
 
     Loader.add_constructor("tag:yaml.org,2002:map", mapping)
     try:
-        data = yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
+        reading = Loader(text)
+        try:
+            data = reading.get_single_data()
+        finally:
+            reading.dispose()
         _count(data, 0)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

@@ -229,11 +229,14 @@ def delete_states(store: OnlineStore, deletions: str, states: WindowStates, keys
         at: the time of the deletion, in microseconds; a key's events of a later time go as well.
     """
     store.create([deletions])
-    [stored] = store.read([(states.table, keys)])
-    made = states.deleted(keys, stored, at)
-    gone = [states.contents(key, record).gone or at for key, record in zip(keys, made, strict=True)]
-    store.write(deletions, keys, [tombstone(key, time) for key, time in zip(keys, gone, strict=True)])
-    return change_states(store, states.table, keys, lambda some, held: states.deleted(some, held, at))
+
+    def change(some: Sequence[bytes], stored: Sequence[bytes | None]) -> Sequence[bytes | None]:
+        made = states.deleted(some, stored, at)
+        gone = [states.contents(key, record).gone or at for key, record in zip(some, made, strict=True)]
+        store.write(deletions, some, [tombstone(key, time) for key, time in zip(some, gone, strict=True)])
+        return made
+
+    return change_states(store, states.table, keys, change)
 
 
 def with_deletions(
