@@ -19,7 +19,7 @@ import msgspec
 from likewise.cli.command import Page
 from likewise.cli.exits import MEANINGS
 from likewise.cli.root import COMMANDS, LATER, cli
-from likewise.config import BLOCKS, FILE_NAME, RepoConfig
+from likewise.config import BLOCKS, FILE_NAME, STORES, RepoConfig
 
 DOCS = Path(__file__).parents[1] / "docs"
 MADE = "<!-- Made by tools/generate_docs.py: change the code, then run `make docs`. -->"
@@ -159,6 +159,15 @@ def configuration_page() -> Iterator[str]:
         words = inspect.cleandoc(record.__doc__ or "")
         bare = f" A bare text, `{key}: text`, is its `{short}`." if short else ""
         yield f"{words}{bare}"
+        yield _table(["key", "type", "default", "what it is"], _keys(record))
+        if key == "online_store":
+            yield from _stores()
+
+
+def _stores() -> Iterator[str]:
+    for kind, record in STORES.items():
+        yield f"### online_store: {kind}"
+        yield inspect.cleandoc(record.__doc__ or "")
         yield _table(["key", "type", "default", "what it is"], _keys(record))
 
 

@@ -94,8 +94,91 @@ class OnlineStoreConfig(Struct, frozen=True, kw_only=True):
     full_scan_for_deletion: Annotated[bool, Meta(description="Accepted and not used.")] = True
     skip_dedup: Annotated[bool, Meta(description="Accepted and not used.")] = False
     options: Annotated[
-        dict[str, Any], Meta(description="The keys of a store of somebody else's, which are that store's own affair.")
+        Any,
+        Meta(
+            description="The keys of a store of another type: the record of that type below, or, for a store of "
+            "somebody else's, keys that are that store's own affair."
+        ),
     ] = {}
+
+    def __post_init__(self) -> None:
+        """Make the record of the store's type of its keys.
+
+        Raises:
+            ConfigError: one says something that cannot be.
+        """
+        record = STORES.get(self.type)
+        if record is not None and not isinstance(self.options, record):
+            try:
+                msgspec.structs.force_setattr(self, "options", _convert(dict(self.options), record, "online_store"))
+            except _Fault as fault:
+                raise ConfigError(f"OnlineStoreConfig: {fault.what}", cure=fault.cure) from fault
+
+
+class RemoteStoreConfig(Struct, frozen=True, kw_only=True):
+    """An online store of type `remote`: what `likewise serve` on another machine answers from."""
+
+    path: Annotated[str, Meta(min_length=1, description="The server's address, such as `http://127.0.0.1:6566`.")] = (
+        "http://127.0.0.1:6566"
+    )
+    key: Annotated[str, Meta(description="The access key: `env:NAME` or `file:PATH`; empty: none.")] = ""
+    cert: Annotated[str, Meta(description="The file of the authorities to trust, PEM; empty: the system's.")] = ""
+    timeout_seconds: Annotated[float, Meta(gt=0, description="How long a read may take, connecting included.")] = 1.0
+    write_timeout_seconds: Annotated[float, Meta(gt=0, description="How long a step of a write or scan may take.")] = (
+        10.0
+    )
+    connection_pool_size: Annotated[int, Meta(ge=1, description="The most connections.")] = 50
+
+
+class PostgresStoreConfig(Struct, frozen=True, kw_only=True):
+    """An online store of type `postgres`."""
+
+    host: Annotated[str, Meta(description="The server's name, or the folder of its socket.")] = "localhost"
+    port: Annotated[int, Meta(ge=1, le=65535, description="Its port.")] = 5432
+    database: Annotated[str, Meta(min_length=1, description="The database.")] = "postgres"
+    db_schema: Annotated[str, Meta(min_length=1, description="The schema that holds the tables.")] = "public"
+    user: Annotated[str, Meta(description="Who connects.")] = ""
+    password: Annotated[str, Meta(description="`env:NAME`, `file:PATH` or the password itself; empty: none.")] = ""
+    timeout_seconds: Annotated[float, Meta(gt=0, description="How long a read may take, connecting included.")] = 1.0
+    write_timeout_seconds: Annotated[float, Meta(gt=0, description="How long a step of a write or scan may take.")] = (
+        10.0
+    )
+
+
+class MySQLStoreConfig(Struct, frozen=True, kw_only=True):
+    """An online store of type `mysql`: MySQL or MariaDB."""
+
+    host: Annotated[str, Meta(description="The server's name.")] = "localhost"
+    port: Annotated[int, Meta(ge=1, le=65535, description="Its port.")] = 3306
+    database: Annotated[str, Meta(min_length=1, description="The database.")] = "likewise"
+    user: Annotated[str, Meta(description="Who connects.")] = ""
+    password: Annotated[str, Meta(description="`env:NAME`, `file:PATH` or the password itself; empty: none.")] = ""
+    timeout_seconds: Annotated[float, Meta(gt=0, description="How long a read may take, connecting included.")] = 1.0
+    write_timeout_seconds: Annotated[float, Meta(gt=0, description="How long a step of a write or scan may take.")] = (
+        10.0
+    )
+
+
+class DynamoStoreConfig(Struct, frozen=True, kw_only=True):
+    """An online store of type `dynamodb`."""
+
+    region: Annotated[str, Meta(description="The region; empty: what the environment says.")] = ""
+    endpoint_url: Annotated[str, Meta(description="Another address of the service; empty: the region's.")] = ""
+    table_name_template: Annotated[str, Meta(description="How tables are called.")] = "{project}.{table_name}"
+    consistent_reads: Annotated[bool, Meta(description="Whether a read sees every write before it.")] = True
+    timeout_seconds: Annotated[float, Meta(gt=0, description="How long a read may take, connecting included.")] = 1.0
+    write_timeout_seconds: Annotated[float, Meta(gt=0, description="How long a step of a write or scan may take.")] = (
+        10.0
+    )
+
+
+STORES: Mapping[str, type[Struct]] = {
+    "remote": RemoteStoreConfig,
+    "postgres": PostgresStoreConfig,
+    "mysql": MySQLStoreConfig,
+    "dynamodb": DynamoStoreConfig,
+}
+"""The record of each type of online store that has keys of its own."""
 
 
 class OfflineStoreConfig(Struct, frozen=True, kw_only=True):
@@ -339,8 +422,11 @@ def _store_block(value: dict[str, Any]) -> OnlineStoreConfig:
         for feast_only in ("vector_enabled", "text_search_enabled"):
             value.pop(feast_only, None)
         return _convert(value, OnlineStoreConfig, "online_store")
-    options = {key: inner for key, inner in value.items() if key != "type"}
-    return OnlineStoreConfig(type=kind, options=options)
+    shared = {key: inner for key, inner in value.items() if key in ("type", "verify_reads")}
+    options: Any = {key: inner for key, inner in value.items() if key not in shared}
+    if kind in STORES:
+        options = _convert(options, STORES[kind], "online_store")
+    return _convert({**shared, "options": options}, OnlineStoreConfig, "online_store")
 
 
 S = TypeVar("S", bound=Struct)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ssl
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +24,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
 from likewise.core.errors import StoreError, StoreFull, StoreUnavailable
+from likewise.online.deadline import Deadline, seconds_left
 from likewise.online.redis_address import Address
 
 Command = tuple[bytes | str | int, ...]
@@ -124,7 +124,7 @@ class OneServer:
 
     def _exchange(self, commands: Sequence[Command] | Packed, count: int, more: float, again: bool) -> list[Any]:
         seconds = self._seconds + more
-        with _Deadline(seconds), _naming(self._name, seconds):
+        with Deadline(seconds), _naming(self._name, seconds):
             self._budget.add()
             try:
                 return self.receive(self.send(commands), count)
@@ -135,7 +135,8 @@ class OneServer:
 
     def send(self, commands: Sequence[Command] | Packed) -> Any:
         """Send commands; return the connection that their replies come from."""
-        if _CLOCK.end is not None and time.monotonic() > _CLOCK.end:
+        left = seconds_left()
+        if left is not None and left <= 0:
             raise redis.TimeoutError("the deadline is over")
         connection = self._pool.get_connection()
         try:
@@ -222,7 +223,7 @@ class Cluster:
     def exchange(self, commands: Sequence[Command], *, more: float = 0.0, again: bool = True) -> list[Any]:
         """Send commands, each to the server that has its keys, then read their replies."""
         seconds = self._seconds + more
-        with _Deadline(seconds), _naming(self._name, seconds):
+        with Deadline(seconds), _naming(self._name, seconds):
             try:
                 return self._exchange(commands)
             except redis.RedisError as error:
@@ -294,7 +295,7 @@ class Cluster:
                 server.close()
 
     def _places(self) -> list[Place]:
-        with _Deadline(self._seconds), _naming(self._name, self._seconds):
+        with Deadline(self._seconds), _naming(self._name, self._seconds):
             self._place(0)
         return sorted({place for place in self._slots if place is not None})
 
@@ -343,43 +344,15 @@ def open_server(address: Address, seconds: float) -> Server:
     return (Cluster if address.kind == "redis_cluster" else OneServer)(address, seconds)
 
 
-# ---- Deadlines -----------------------------------------------------------------------------------------------------
-
-
-class _Clock(threading.local):
-    """When the call that a thread is at must end."""
-
-    end: float | None = None
-
-
-_CLOCK = _Clock()
-
-
-class _Deadline:
-    """What is read from servers inside it, by this thread, arrives in time or not at all."""
-
-    __slots__ = ("_before", "_seconds")
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._before: float | None = None
-
-    def __enter__(self) -> None:
-        self._before, _CLOCK.end = _CLOCK.end, time.monotonic() + self._seconds
-
-    def __exit__(self, *_: object) -> None:
-        _CLOCK.end = self._before
-
-
 class _Parser(DefaultParser):  # type: ignore[valid-type, misc]
     """Waits for bytes as long as the deadline lets it: the client's own timeout starts anew with every few bytes."""
 
     def read_from_socket(self, timeout: object = None, raise_on_timeout: bool = True) -> bool:
         """Read what has arrived."""
-        if _CLOCK.end is None or isinstance(timeout, int | float):  # a number: the pool looks whether there is anything
+        left = seconds_left()
+        if left is None or isinstance(timeout, int | float):  # a number: the pool looks whether there is anything
             more = {"timeout": timeout} if isinstance(timeout, int | float) else {}
             return bool(super().read_from_socket(raise_on_timeout=raise_on_timeout, **more))
-        left = _CLOCK.end - time.monotonic()
         if left <= 0:
             raise redis.TimeoutError("the deadline is over")
         return bool(super().read_from_socket(timeout=left))
