@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -40,11 +40,15 @@ from likewise.core.windows import BEFORE_ALL, Window
 from likewise.jobs.backfill import whole_keys
 from likewise.jobs.materialize import Crash
 from likewise.jobs.materialize import Event as Progress
+from likewise.jobs.push import PushKit, PushRequest, push
+from likewise.jobs.states import Push as HowPushed
 from likewise.offline.source_lock import guarded
-from likewise.online.base import TableMissing
+from likewise.online.base import OnlineStore, TableMissing
+from likewise.online.window_state import META_KEY
 from likewise.plan.lookup import table_name
 from likewise.plan.scan import Location
 from likewise.registry.crash import no_crash
+from likewise.registry.definitions import Definitions
 from likewise.registry.watermarks import RunSuperseded
 from likewise.testing.oracle import Row, windowed
 from likewise.testing.strategies import examples
@@ -903,6 +907,48 @@ with open_store(Path(sys.argv[1]), "lmdb", START) as store:
         for _ in range(2 if token else 1):
             store.push("pushed", table(rows), to=PushMode.ONLINE_AND_OFFLINE, idempotency_key=token)
 """
+
+
+class Meanwhile:
+    """An online store in which somebody else does something right before the first states are written."""
+
+    def __init__(self, store: OnlineStore, once: Callable[[], object]) -> None:
+        self._store = store
+        self._once: Callable[[], object] | None = once
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def swap(self, table: str, keys: Sequence[bytes], *more: Any) -> list[int]:
+        """Do it, then write."""
+        if META_KEY not in keys and self._once is not None:
+            once, self._once = self._once, None
+            once()
+        return self._store.swap(table, keys, *more)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_push_whose_table_is_dropped_meanwhile_reaches_the_views_as_they_stand(tmp_path: Path, back: bool) -> None:
+    """It is neither an error nor lost: neither when the definition stays another one, nor when it comes back."""
+    with open_store(tmp_path, "memory", START) as store:
+
+        def newest() -> Definitions:
+            store.refresh_registry()
+            return store.definitions
+
+        def change() -> None:
+            gone = table_name("p", newest().view("v"))
+            store.apply([view([COUNT, MOST], has_source=False)])
+            store.online_store.drop([gone])
+            if back:
+                store.apply([view([COUNT], has_source=False)])
+
+        store.apply([view([COUNT], has_source=False)])
+        online = cast(OnlineStore, Meanwhile(store.online_store, change))
+        kit = PushKit("p", str(tmp_path), store.engine, online, newest, lambda view: ())
+        how = HowPushed(None, in_source=False, now=START)
+        push(kit, PushRequest(table([event(1, -MICRO)]), lambda found: list(found.views.values()), True, how))
+        assert read(store, "n", at=START + micros(DAY)) == [1]
 
 
 def test_pushes_to_both_places_race_with_back_fills_and_changes(tmp_path: Path) -> None:

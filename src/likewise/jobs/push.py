@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,18 +73,18 @@ def push(kit: PushKit, request: PushRequest) -> int:
         StoreUnavailable: others held the source or the store for too long.
     """
     definitions = kit.definitions()
-    views = request.views(definitions)
-    batches = _batches(kit, request, views)
-    begun = _begin_and_append(kit, request, views, batches) if request.how.in_source else _begin(kit, request, batches)
+    batches = _batches(kit, request, request.views(definitions))
+    begin = _begin_and_append if request.how.in_source else _begin
+    begun = begin(kit, request, batches, definitions)
     if not request.online:
         return 0
-    written = sum(_write(kit, batch, request, begun) for batch in batches)
+    written = _write(kit, request, batches, definitions, begun)
     while (newer := kit.definitions()).number != definitions.number:  # somebody applied meanwhile
         definitions = newer
         missed = [batch for batch in _batches(kit, request, request.views(newer)) if batch.table not in begun]
-        found = _begin(kit, request, missed)
+        found = _begin(kit, request, missed, newer)
         begun |= dict.fromkeys(found, _LONG_AGO) if request.how.in_source else found
-        written += sum(_write(kit, batch, request, begun) for batch in missed)
+        written += _write(kit, request, missed, newer, begun)
     return written
 
 
@@ -107,29 +107,31 @@ def _batches(kit: PushKit, request: PushRequest, views: Sequence[FeatureView]) -
     return batches
 
 
-def _begin(kit: PushKit, request: PushRequest, batches: Sequence[Batch]) -> dict[str, int]:
-    """Return the generation of each batch's table, but for those that were dropped."""
+def _begin(kit: PushKit, request: PushRequest, batches: Sequence[Batch], of: Definitions) -> dict[str, int]:
+    """Return the generation of each batch's table, but for those that are gone.
+
+    A table may be gone: of earlier states, because the new ones are live; of a view, because somebody applied since the
+    catalog that the batches are of.
+    """
     begun = {}
     for batch in batches:
         try:
             begun[batch.table] = batch.begin(kit.store, request.how.now)
         except TableMissing:
-            if not _is_former(batch):
+            if not _is_former(batch) and kit.definitions().number == of.number:
                 raise
     return begun
 
 
-def _begin_and_append(
-    kit: PushKit, request: PushRequest, views: Sequence[FeatureView], batches: Sequence[Batch]
-) -> dict[str, int]:
+def _begin_and_append(kit: PushKit, request: PushRequest, batches: Sequence[Batch], of: Definitions) -> dict[str, int]:
     """Return the generation of each batch's table, after adding the rows to the source in it.
 
     Rows that an earlier push of the same token added were added in the generation that their file says.
     """
-    token, view, *others = request.how.token, *views
+    token, view, *others = request.how.token, *request.views(of)
     guard = kit.engine.guarded(offline_location(view, kit.root), alone=token is not None)
     with guard if batches or token is not None else nullcontext():
-        begun = _begin(kit, request, batches)
+        begun = _begin(kit, request, batches, of)
         note = json.dumps(begun) if begun else ""
         path = write_offline(kit.engine, view, request.rows, kit.root, request.how.now, token, note, others)
     if token is None:
@@ -138,14 +140,25 @@ def _begin_and_append(
     return {table: min(number, added.get(table, _LONG_AGO)) for table, number in begun.items()}
 
 
-def _write(kit: PushKit, batch: Batch, request: PushRequest, begun: Mapping[str, int]) -> int:
-    if batch.table not in begun:
-        return 0
-    if not _is_former(batch):
-        return batch.write(kit.store, request.how, begun[batch.table])
-    with suppress(TableMissing):  # the new states are live
-        batch.write(kit.store, request.how, begun[batch.table])
-    return 0
+def _write(kit: PushKit, request: PushRequest, batches: Sequence[Batch], of: Definitions, begun: dict[str, int]) -> int:
+    """Write batches whose tables are there, and return how many online records of the views as they stand were written.
+
+    A view's table that is gone by now is taken out of ``begun``, so that it is begun with anew should it come back.
+    """
+    written = 0
+    for batch in batches:
+        if batch.table not in begun:
+            continue
+        try:
+            records = batch.write(kit.store, request.how, begun[batch.table])
+        except TableMissing:
+            if not _is_former(batch):
+                if kit.definitions().number == of.number:
+                    raise
+                del begun[batch.table]
+        else:
+            written += 0 if _is_former(batch) else records
+    return written
 
 
 def _is_former(batch: Batch) -> bool:
