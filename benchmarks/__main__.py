@@ -6,7 +6,20 @@ import argparse
 import subprocess
 import sys
 
-NAMES = ("startup", "sdk", "online", "push", "redis", "serve", "training", "windows", "versus_feast")
+NAMES = (
+    "startup",
+    "apply",
+    "sdk",
+    "online",
+    "push",
+    "redis",
+    "serve",
+    "serve_redis",
+    "stores",
+    "training",
+    "windows",
+    "versus_feast",
+)
 
 
 def main() -> None:

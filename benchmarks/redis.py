@@ -1,18 +1,20 @@
 """Redis: online reads and materialization through `FeatureStore`, beside a raw MGET of the same keys, in one run.
 
-`python -m benchmarks.redis [--keys 200000] [--server PROGRAM] [--smoke]` starts a Redis server of its own on a socket
-of this machine and prints the median time of an online read of 1, 100 and 1,000 entities x 10 features, with a raw MGET
-of the same keys beside it, alone and with the decoding of its records; keys a second of a materialization; and the
-memory that a record takes in the server, beside Feast's layout of the same values.
+`python -m benchmarks.redis [--keys 200000] [--smoke]` starts a Redis server of its own on a socket of this machine and
+prints the median time of an online read of 1, 100 and 1,000 entities x 10 features, with a raw MGET of the same keys
+beside it, alone and with the decoding of its records; keys a second of a materialization and of the store's own writes;
+and the memory that a record takes in the server, beside Feast's layout of the same values. Next to times on the clock
+stand those of the processors, the server's and this process's together: they say more on a machine that others use.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+import struct
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -22,8 +24,10 @@ from benchmarks.sdk import NAMES, TYPES, interleaved, write_source
 
 from likewise import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig
 from likewise.core.keys import KeyCodec
-from likewise.core.types import Int64
+from likewise.core.types import Float64, Int64
+from likewise.online.guard import GuardedStore
 from likewise.online.redis import RedisStore
+from likewise.online.rows import Layout, RowWriter
 from likewise.plan.lookup import table_name
 from likewise.testing.redis_process import RedisProcess
 
@@ -38,11 +42,33 @@ def open_store(folder: Path, address: str) -> FeatureStore:
     return store
 
 
-def materialize(store: FeatureStore, now: int) -> None:
+def server_seconds(client: redis.Redis) -> float:
+    """Return how much time of a processor the server has used."""
+    used = client.info("cpu")
+    seconds: float = used["used_cpu_user"] + used["used_cpu_sys"]
+    return seconds
+
+
+def processors(client: redis.Redis, jobs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return how much time of processors each job takes at least, here and in the server, in microseconds."""
+    taken: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(rounds):
+        for name, work in jobs.items():
+            own, servers = time.process_time(), server_seconds(client)
+            for _ in range(100):
+                work()
+            taken[name].append((time.process_time() - own + server_seconds(client) - servers) * 1e4)
+    return {name: min(found) for name, found in taken.items()}
+
+
+def materialize(store: FeatureStore, client: redis.Redis, now: int) -> None:
     """Print how many keys a second get from Parquet into Redis."""
+    own, servers = time.process_time(), server_seconds(client)
     [done] = store.materialize(now - 86_400_000_000, now)
+    own, servers = (each / done.keys * 1e6 for each in (time.process_time() - own, server_seconds(client) - servers))
     rate = done.keys / done.seconds
     print(f"materialize into Redis: {done.keys:,} keys in {done.seconds:.2f} s, {rate:,.0f} keys/s")
+    print(f"  of the processors: {own:.1f} us a key here, {servers:.1f} us in the server")
 
 
 def rewrite(store: RedisStore, table: str) -> None:
@@ -65,10 +91,11 @@ def reads(store: FeatureStore, client: redis.Redis, table: str, keys: int, round
     """Print online reads beside raw ones."""
     decode = msgspec.msgpack.Decoder().decode
     encode = KeyCodec([Int64], ["user_id"]).encode
-    mark = client.get("{lw}t:" + table)
+    mark = client.get("{lw}t:" + table)[:9]
     features = [f"users:{name}" for name in NAMES]
     rng = np.random.default_rng(4)
     head = f"{'online read x 10 features':<28}{'SDK':>12}{'raw MGET':>12}{'ratio':>8}{'MGET + decode':>16}{'ratio':>8}"
+    head += f"{'processors':>14}{'raw':>12}{'ratio':>8}"
     print(head)
     for count in (1, 100, 1000):
         asked = rng.choice(keys, min(count, keys), replace=False).tolist()
@@ -87,38 +114,92 @@ def reads(store: FeatureStore, client: redis.Redis, table: str, keys: int, round
         jobs: dict[str, Callable[[], object]] = {"sdk": by_sdk, "raw": by_hand, "decoded": decoded}
         times = interleaved(jobs, rounds)
         sdk, raw, more = times["sdk"], times["raw"], times["decoded"]
+        used = processors(client, {"sdk": by_sdk, "raw": by_hand}, max(rounds // 5, 1))
+        ours, plain = used["sdk"], used["raw"]
         print(
             f"{f'{count} entities':<28}{sdk:>9.1f} us{raw:>9.1f} us{sdk / raw:>8.2f}{more:>13.1f} us{sdk / more:>8.2f}"
+            f"{ours:>11.1f} us{plain:>9.1f} us{ours / plain:>8.2f}"
         )
 
 
 def memory(client: redis.Redis, keys: int) -> None:
     """Print the bytes that the server needs for one entity, as Likewise and as Feast lay out 10 features of a view."""
-    draw = random.Random(1)
-    records = [bytes(103) for _ in range(keys)]
+    rng = np.random.default_rng(5)
+    columns = [
+        (rng.integers(0, 1000, keys) if kind is Int64 else rng.random(keys).astype(str(kind).lower())).tolist()
+        for kind in TYPES
+    ]
+    times = (1_700_000_000_000_000 + rng.integers(0, 3_600_000_000, keys)).tolist()
     encoded = KeyCodec([Int64], ["user_id"]).encode([list(range(keys))])
+    records = RowWriter(Layout.of(list(zip(NAMES, TYPES, strict=True)))).encode(encoded, times, None, columns)
 
-    def ours(views: int, number: int) -> list[tuple[bytes | int, ...]]:
+    def ours(views: int, number: int) -> list[Layed]:
         return [(b"SET", b"lw1Ab3dE_%02d{%b}" % (view, encoded[number]), records[number]) for view in range(views)]
 
-    def feasts(views: int, number: int) -> list[tuple[bytes | int, ...]]:
-        name = b"\2\0\0\0\7\0\0\0user_id\4\0\0\0\x08\0\0\0" + number.to_bytes(8, "little") + b"payments"
-        fields: list[bytes] = []
-        for view in range(views):
-            for _ in range(3):  # an Int64, a Float64 and a Float32 as Feast's protobufs have them
-                fields += [draw.randbytes(4), bytes(3), draw.randbytes(4), bytes(9), draw.randbytes(4), bytes(5)]
-            fields += [draw.randbytes(4), bytes(5), b"_ts:view_%d" % view, bytes(12)]
-        return [(b"HSET", name, *fields)]
+    def expiring(views: int, number: int) -> list[Layed]:
+        return [(*command, b"EX", 86_400) for command in ours(views, number)]
 
-    print(f"{'bytes of memory an entity':<28}{'Likewise':>12}{'Feast':>12}")
+    def feasts(views: int, number: int) -> list[Layed]:
+        return feast_hash(number, times[number], views, [column[number] for column in columns])
+
+    print(f"{'bytes of memory an entity':<28}{'Likewise':>12}{'expiring':>12}{'Feast':>12}")
     for views in (1, 3):
-        taken = [measure(client, keys, views, layout) for layout in (ours, feasts)]
-        print(f"{f'{views} views x 10 features':<28}{taken[0]:>12.0f}{taken[1]:>12.0f}")
+        taken = [measure(client, keys, views, layout) for layout in (ours, expiring, feasts)]
+        print(f"{f'{views} views x 10 features':<28}" + "".join(f"{each:>12.0f}" for each in taken))
 
 
-def measure(
-    client: redis.Redis, keys: int, views: int, layout: Callable[[int, int], list[tuple[bytes | int, ...]]]
-) -> float:
+Layed = tuple[bytes | int, ...]
+"""A command that stores something."""
+
+
+def feast_hash(number: int, time_us: int, views: int, values: Sequence[float]) -> list[Layed]:
+    """Return what Feast stores for one entity: a hash with a field for each feature, and a time for each view.
+
+    The name is the entity key in Feast's third format and the project; a field is four bytes of a hash of
+    ``view:feature``, its value a protobuf of type Value.
+    """
+    key = struct.pack("<III7sIIq", 1, 2, 7, b"user_id", 4, 8, number)
+    fields: list[bytes] = []
+    for view in range(views):
+        for name, kind, value in zip(NAMES, TYPES, values, strict=True):
+            field = murmur3(f"view_{view}:{name}".encode()).to_bytes(4, "little")
+            fields += [field, _protobuf(kind, value)]
+        seconds, micros = divmod(time_us, 1_000_000)
+        fields += [b"_ts:view_%d" % view, b"\x08" + _varint(seconds) + b"\x10" + _varint(micros * 1000)]
+    return [(b"HSET", key + b"payments", *fields)]
+
+
+def _protobuf(kind: object, value: float) -> bytes:
+    if kind is Int64:
+        return b"\x20" + _varint(int(value))
+    return b"\x29" + struct.pack("<d", value) if kind is Float64 else b"\x35" + struct.pack("<f", value)
+
+
+def _varint(number: int) -> bytes:
+    digits = []
+    while number > 127:
+        digits.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*digits, number])
+
+
+@lru_cache
+def murmur3(data: bytes) -> int:
+    """Return MurmurHash3 of some bytes, 32 bits, seed 0."""
+    mixed, most = 0, 0xFFFFFFFF
+    for at in range(0, len(data), 4):
+        word = int.from_bytes(data[at : at + 4], "little") * 0xCC9E2D51 & most
+        word = (word << 15 | word >> 17) * 0x1B873593 & most
+        mixed ^= word
+        if at + 4 <= len(data):
+            mixed = ((mixed << 13 | mixed >> 19) & most) * 5 + 0xE6546B64 & most
+    mixed ^= len(data)
+    mixed = (mixed ^ mixed >> 16) * 0x85EBCA6B & most
+    mixed = (mixed ^ mixed >> 13) * 0xC2B2AE35 & most
+    return mixed ^ mixed >> 16
+
+
+def measure(client: redis.Redis, keys: int, views: int, layout: Callable[[int, int], list[Layed]]) -> float:
     """Return how much memory the server takes for each key."""
     client.flushall()
     before = client.info("memory")["used_memory"]
@@ -148,10 +229,11 @@ def main(argv: list[str] | None = None) -> None:
         write_source(folder / "source.parquet", keys, now)
         with open_store(folder, server.address) as store:
             table = table_name("bench", store.get_feature_view("users"))
-            materialize(store, now)
-            assert isinstance(store.online_store, RedisStore)
+            materialize(store, client, now)
+            assert isinstance(store.online_store, GuardedStore)
+            assert isinstance(store.online_store.store, RedisStore)
             reads(store, client, table, keys, 3 if asked.smoke else 25)
-            rewrite(store.online_store, table)
+            rewrite(store.online_store.store, table)
         memory(client, min(keys, 100_000))
         client.close()
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "benchmarks"
-PARTS = {"__init__", "__main__", "measure", "feast_program"}
+PARTS = {"__init__", "__main__", "measure", "feast_program", "http_load", "serve_features"}
 NAMES = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in PARTS)
 
 

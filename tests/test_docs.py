@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,23 @@ def test_a_failing_shell_line_is_an_error(tmp_path):
     """A shell block stops at the first line that fails and shows what was printed."""
     with pytest.raises(ExampleError, match=r"exit code 3\nbefore"):
         run(tmp_path, "```shell run\necho before\n(exit 3)\necho after\n```\n")
+
+
+def test_what_a_shell_leaves_running_ends_with_the_page(tmp_path):
+    """What a block started in the background runs on for the blocks below it, and is told to end after the page."""
+    waits = "(trap 'echo ended > note; exit' TERM; echo runs > note; while :; do sleep 0.02; done) > log 2>&1 &"
+    below = "sleep 0.5\ncat note"
+    assert run(tmp_path, f"```shell run\n{waits}\n```\n```shell run\n{below}\n```\n```text\nruns\n```\n") == 2
+    note, end = tmp_path / "folder" / "note", time.monotonic() + 30
+    while note.read_text() != "ended\n" and time.monotonic() < end:
+        time.sleep(0.02)
+    assert note.read_text() == "ended\n"
+
+
+def test_a_server_has_a_free_port(tmp_path):
+    """The usual port of a server is another one where a page is run, in all its blocks and in what they print."""
+    shell = "```shell run\necho 6566\n```\n```text\n6566\n```\n"
+    assert run(tmp_path, shell + "```python\nassert 6566 != 6560 + 6\nprint(6566)\n```\n```text\n6566\n```\n") == 2
 
 
 def test_blocks_that_do_not_run_are_left_alone(tmp_path):

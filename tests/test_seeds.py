@@ -34,6 +34,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+import psycopg
 import pytest
 import uvicorn
 from sklearn.linear_model import LogisticRegression
@@ -42,6 +43,7 @@ from likewise import backends
 from likewise.config import parse_config
 from likewise.core.errors import LikewiseError, SourceDrift
 from likewise.define.feast import feast_alias
+from likewise.testing.postgres_process import PostgresProcess
 from likewise.testing.redis_process import RedisProcess, free_port
 
 SEEDS = Path(__file__).parents[2] / "shared" / "seeds"
@@ -142,7 +144,7 @@ INSTALL = Waiting("installs Feast, in whose place Likewise runs", installs_feast
 WAITING: dict[tuple[int, int], Waiting] = {
     (0, 1): INSTALL,
     (1, 0): INSTALL,
-    (2, 8): Waiting("PostgreSQL as registry and a warehouse come with later issues", needs_engine),
+    (2, 8): Waiting("'data_warehouse' stands for a warehouse of no kind; the rest of the block is run", needs_engine),
     (3, 3): Waiting("a consumer of Kafka that writes to Redis, without Feast", needs_module("kafka")),
     (3, 6): Waiting("checks data with Great Expectations, without Feast", needs_module("great_expectations")),
     (4, 0): Waiting("shows Python and SQL side by side; it is no program", is_no_python),
@@ -761,6 +763,32 @@ def test_text_2_platform(tmp_path):
         answer = store.get_online_features("feature_service_name", [{"entity_id": "id_002"}]).to_dict()
     expect_online(answer, rows, "entity_id", PLATFORM_FEATURES, "event_timestamp")
     reader.finish()
+
+
+def test_text_2_production(tmp_path, server):
+    """The production configuration: PostgreSQL and Redis by their printed addresses; DuckDB as "data_warehouse"."""
+    reader = Reader(2, tmp_path)
+    repo = tmp_path / "feature_store" / "model_features"
+    rows = platform_repo(repo)
+    with PostgresProcess(free_port()) as postgres:
+        with psycopg.connect(postgres.address, autocommit=True) as connection:
+            connection.execute("CREATE USER \"user\" PASSWORD 'pass'")
+            connection.execute('CREATE DATABASE registry OWNER "user"')
+        config = reader.blocks[8].text.replace("@host:5432", f"@127.0.0.1:{postgres.port}")
+        config = config.replace("//host:6379", f"//{server.address}").replace("type: data_warehouse", "type: duckdb")
+        (repo / "feature_store.yaml").write_text(config)
+        reader.enter("feature_store/model_features")
+        reader.type('feast apply && feast materialize-incremental $(date -u +"%Y-%m-%dT%H:%M:%S")')
+        with reader.at_work():
+            from feast import FeatureStore  # type: ignore[import-not-found]
+
+            with FeatureStore(repo_path=".") as store:
+                answer = store.get_online_features("feature_service_name", [{"entity_id": "id_002"}]).to_dict()
+        expect_online(answer, rows, "entity_id", PLATFORM_FEATURES, "event_timestamp")
+        with psycopg.connect(postgres.address.replace("dbname=postgres", "dbname=registry")) as connection:
+            kept = connection.execute("SELECT count(*) FROM likewise_catalogs").fetchone()
+        assert kept == (1,)
+        assert not (repo / "data" / "registry.db").exists()
 
 
 def use_platform(reader: Reader, rows: pd.DataFrame) -> None:

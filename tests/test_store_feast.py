@@ -220,8 +220,8 @@ def test_what_is_no_time_is_named(store: FeatureStore, what: str) -> None:
 def test_a_method_of_feast_that_is_not_there_yet_says_so(tmp_path):
     """It is an AttributeError, so programs can ask for it, and it says what comes later or which name was meant."""
     store = FeatureStore(tmp_path, config=RepoConfig(project="p"))
-    with pytest.raises(AttributeError, match=r"has no 'serve': servers come in a later version"):
-        store.serve()
+    with pytest.raises(AttributeError, match=r"has no 'serve_ui': other servers come in a later version"):
+        store.serve_ui()
     with pytest.raises(AttributeError, match=r"did you mean 'get_online_features'"):
         store.get_online_feature()
     assert not hasattr(store, "list_permissions")

@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("offline", "online", "transform"),
     ("backends", "jobs", "stream"),
     ("cases", "store", "testing"),
-    ("", "__main__", "cli", "serve", "ui", "as_feast", "feast_shim"),
+    ("", "__main__", "cli", "client", "serve", "ui", "as_feast", "feast_shim"),
 )
 
 # Neighbours on one floor that never import each other, in either direction.
@@ -55,11 +55,12 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "httptools": ("serve.*",),
     "prometheus_client": ("serve.*",),
     "redis": ("online.redis*",),
-    "psycopg": ("online.postgres", "offline.postgres"),
-    "psycopg_pool": ("online.postgres",),
-    "sqlalchemy": ("registry.sql", "offline.sql*"),
-    "boto3": ("online.dynamodb",),
-    "botocore": ("online.dynamodb",),
+    "httpcore": ("online.remote_server", "client.*"),
+    "psycopg": ("online.postgres*", "offline.postgres", "registry.sql_postgres"),
+    "pymysql": ("online.mysql*", "registry.sql_mysql"),
+    "sqlalchemy": ("registry.sql*", "offline.sql*"),
+    "boto3": ("online.dynamodb*",),
+    "botocore": ("online.dynamodb*",),
     "confluent_kafka": ("stream.kafka",),
     "pyspark": ("offline.spark*", "stream.spark*"),
     "deltalake": ("offline.*",),

@@ -1,4 +1,5 @@
-"""Write the reference pages: docs/cli.md from the commands themselves, docs/configuration.md from the config records.
+"""Write the reference pages: docs/cli.md from the commands themselves, docs/configuration.md from the config records,
+docs/support.md from the classes of the tests.
 
 `python tools/generate_docs.py` writes them; with `--check` it writes nothing, and exits with 1 if one is not current.
 tests/cli/test_cli_docs.py checks the same.
@@ -16,6 +17,7 @@ from typing import Any
 import click
 import msgspec
 
+import support_page as support
 from likewise.cli.command import Page
 from likewise.cli.exits import MEANINGS
 from likewise.cli.root import COMMANDS, LATER, cli
@@ -47,7 +49,8 @@ not in the file.
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name."""
-    return {"cli.md": _joined(cli_page()), "configuration.md": _joined(configuration_page())}
+    made = {"cli.md": cli_page(), "configuration.md": configuration_page(), "support.md": support_page()}
+    return {name: _joined(blocks) for name, blocks in made.items()}
 
 
 def main(arguments: list[str]) -> int:
@@ -214,6 +217,29 @@ def _default(field: msgspec.inspect.Field) -> str:
     if value is None or value == "" or value is msgspec.NODEFAULT:  # the last: a default that is made anew, empty
         return "none"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+# What is tested on what
+
+
+def support_page() -> Iterator[str]:
+    """Yield the blocks of the page about what each backend is tested on."""
+    yield "# What is tested, and on what"
+    yield MADE
+    yield from _paragraphs(
+        f"""Every backend passes the suite of its kind, which ships in `likewise.testing` and is there for backends of
+        your own ([extending](extending.md)): {support.suite_sizes()}, among them generated histories held
+        against an oracle or a model, writers and readers at once, and processes that are killed. Each row is a class of
+        the tests, in its own words; a type without one is listed as only compiled.
+
+        In CI a server that is missing fails its tests. Elsewhere they are skipped, and say why. Versions are those of
+        uv.lock; with a server on PATH, it may be another one. What is tested beyond the suites, guarantee by
+        guarantee, with its counts: [guarantees](guarantees.md)."""
+    )
+    heads = ["type", "tested on", "which is", "how", "left out of the suite", "only compiled for"]
+    for folder, (title, _) in support.KINDS.items():
+        yield f"## {title}"
+        yield _table(heads, support.rows(folder))
 
 
 if __name__ == "__main__":

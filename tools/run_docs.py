@@ -9,7 +9,8 @@ A page runs in a folder of its own, its blocks from top to bottom in one namespa
     ```python no-run              is left alone; so is every block of another language
     <!-- clock: 2024-06-01T00:00:00Z -->  the blocks below run with this as the current time
 
-`python tools/run_docs.py PAGE...` runs pages by hand; tests/test_docs.py runs them all.
+Port 6566, where a server listens by default, is a free port in what runs. What a shell block leaves running is ended
+with the page. `python tools/run_docs.py PAGE...` runs pages by hand; tests/test_docs.py runs them all.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import io
 import os
 import re
 import shlex
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +33,7 @@ from types import ModuleType
 
 _FENCE = re.compile(r"(?P<indent> *)(?P<ticks>`{3,})(?P<info>[^`]*)$")
 _CLOCK = re.compile(r"<!-- clock: (?P<time>\S+) -->")
+_PORT = 6566
 
 
 class ExampleError(AssertionError):
@@ -75,14 +79,14 @@ def read_blocks(page: Path) -> list[Block]:
 
 def run_page(page: Path, folder: Path) -> int:
     """Run a page's blocks in a folder and return how many there were; raise ExampleError at the first that fails."""
-    blocks = read_blocks(page)
+    blocks = _on_a_free_port(read_blocks(page))
     module = ModuleType("__page__")
     before = set(sys.modules)
-    with _inside(folder):
+    with _inside(folder), _ending() as shells:
         sys.modules["__page__"] = module
         try:
             for block in blocks:
-                _run_block(block, page, folder, module)
+                _run_block(block, page, folder, module, shells)
         finally:
             _forget_modules(set(sys.modules) - before, folder)
     return len(blocks)
@@ -134,14 +138,25 @@ def _block(line: int, info: str, text: str, clock: str | None) -> Block | None:
 # Running
 
 
-def _run_block(block: Block, page: Path, folder: Path, module: ModuleType) -> None:
+def _on_a_free_port(blocks: list[Block]) -> list[Block]:
+    """Return blocks that use a free port where the page has a server's usual one, which may be taken here."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+
+    def moved(text: str) -> str:
+        return re.sub(rf"\b{_PORT}\b", port, text)
+
+    return [replace(one, text=moved(one.text), output=one.output and moved(one.output)) for one in blocks]
+
+
+def _run_block(block: Block, page: Path, folder: Path, module: ModuleType, shells: list[int]) -> None:
     where = f"{page}:{block.line}"
     if block.kind == "file":
         _write_file(block, folder, where)
         return
     with _clock(block.clock):
         try:
-            printed = _run_python(block, page, module) if block.kind == "python" else _run_shell(block)
+            printed = _run_python(block, page, module) if block.kind == "python" else _run_shell(block, shells)
         except Exception as error:
             raise ExampleError(f"{where}: this {block.kind} block fails: {type(error).__name__}: {error}") from error
     if block.output is not None and not _same(block.output, printed):
@@ -165,17 +180,32 @@ def _run_python(block: Block, page: Path, module: ModuleType) -> str:
     return printed.getvalue()
 
 
-def _run_shell(block: Block) -> str:
+def _run_shell(block: Block, shells: list[int]) -> str:
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as ended_in:
         script = f"set -e\n{block.text}\npwd -P > {shlex.quote(ended_in.name)}\n"
         environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        done = subprocess.run(
-            ["sh"], input=script, capture_output=True, text=True, encoding="utf-8", env=environment, check=False
-        )
-        if done.returncode != 0:
-            raise ExampleError(f"exit code {done.returncode}\n{done.stdout}{done.stderr}")
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            ["sh"], stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8", env=environment, start_new_session=True
+        ) as shell:
+            shells.append(shell.pid)
+            printed, errors = shell.communicate(script)
+        if shell.returncode != 0:
+            raise ExampleError(f"exit code {shell.returncode}\n{printed}{errors}")
         os.chdir(ended_in.read().rstrip("\n"))
-    return done.stdout
+    return printed
+
+
+@contextlib.contextmanager
+def _ending() -> Iterator[list[int]]:
+    """Yield a list for the shells that are started; end what they have left running."""
+    shells: list[int] = []
+    try:
+        yield shells
+    finally:
+        for shell in shells if sys.platform != "win32" else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(shell, signal.SIGTERM)
 
 
 def _same(expected: str, printed: str) -> bool:

@@ -15,7 +15,9 @@ from importlib.metadata import entry_points
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from likewise.config import OfflineStoreConfig, OnlineStoreConfig, RegistryConfig
+import msgspec
+
+from likewise.config import OfflineStoreConfig, OnlineStoreConfig, RegistryConfig, secret
 from likewise.core.errors import BackendMissing, ConfigError, NotSupported
 from likewise.core.names import near_misses
 
@@ -55,6 +57,11 @@ class Once(Generic[C]):
                 self._opened = self._make()
             return self._opened
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open."""
+        return self._opened is not None
+
     def close(self) -> None:
         """Close it, if it was opened; it is opened anew when it is asked for again."""
         with self._lock:
@@ -84,19 +91,19 @@ ONLINE: Mapping[str, Backend] = {
     "sqlite": Backend("likewise.online.sqlite", "open_store"),
     "memory": Backend("likewise.online.memory", "open_store"),
     "redis": Backend("likewise.online.redis", "open_store", "redis"),
+    "postgres": Backend("likewise.online.postgres", "open_store", "postgres"),
+    "mysql": Backend("likewise.online.mysql", "open_store", "mysql"),
+    "dynamodb": Backend("likewise.online.dynamodb", "open_store", "dynamodb"),
+    "remote": Backend("likewise.online.remote", "open_store", "client"),
 }
 """Online stores by type name."""
 REGISTRIES: Mapping[str, Backend] = {
     "file": Backend("likewise.registry.file", "open_registry"),
     "memory": Backend("likewise.registry.memory", "open_registry"),
+    "sql": Backend("likewise.registry.sql", "open_registry", "sql"),
 }
 """Registries by type name."""
 LATER = (
-    "dynamodb",
-    "postgres",
-    "mysql",
-    "sql",
-    "remote",
     "bigquery",
     "snowflake.offline",
     "redshift",
@@ -128,13 +135,17 @@ def open_engine(config: OfflineStoreConfig, root: str) -> OfflineEngine:
 
 
 def open_online_store(config: OnlineStoreConfig, root: str) -> OnlineStore:
-    """Return the online store that a configuration names."""
-    store: OnlineStore = _find(ONLINE, config.type, "online_store", _ONLINE_STORES)(config, root)
-    return store
+    """Return the online store that a configuration names, behind a guard if it asks over a network."""
+    from likewise.online.guard import guarded
+
+    return guarded(_find(ONLINE, config.type, "online_store", _ONLINE_STORES)(config, root))
 
 
 def open_registry(config: RegistryConfig, root: str) -> Registry:
-    """Return the registry that a configuration names."""
+    """Return the registry that a configuration names; a password that it refers to is looked up."""
+    if config.password:
+        password = secret(config.password, "the password of the registry", root)
+        config = msgspec.structs.replace(config, password=password)
     registry: Registry = _find(REGISTRIES, config.registry_type, "registry", "likewise.registries")(config, root)
     return registry
 

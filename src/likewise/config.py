@@ -9,13 +9,14 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
 from likewise.core.errors import ConfigError, RepoNotFound
 from likewise.core.names import near_misses
+from likewise.core.secrets import without_secrets
 from likewise.core.yaml_text import YamlFault, YamlLines, read_yaml
 
 FILE_NAME = "feature_store.yaml"
@@ -24,11 +25,50 @@ FILE_VARIABLES = ("LIKEWISE_FS_YAML_FILE_PATH", "FEAST_FS_YAML_FILE_PATH")
 """The environment variables that name another configuration file; the first that is set counts."""
 
 
-class RegistryConfig(Struct, frozen=True, kw_only=True):
+class _Block(Struct, frozen=True, kw_only=True):
+    """Keys of the configuration, which are shown with ``***`` in the place of every secret."""
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return list(without_secrets(msgspec.structs.asdict(self)).items())
+
+
+class RegistryConfig(_Block, frozen=True, kw_only=True):
     """Where definitions and their history are kept."""
 
-    registry_type: Annotated[str, Meta(description="`file` (one SQLite file) or `memory`.")] = "file"
-    path: Annotated[str, Meta(min_length=1, description="The file, relative to the repo.")] = "data/registry.db"
+    registry_type: Annotated[
+        str,
+        Meta(
+            description="`file` (one SQLite file), `sql` (a database that many machines share: a `path` with `://`) "
+            "or `memory`."
+        ),
+    ] = "file"
+    path: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="file: the file, relative to the repo. sql: `postgresql://user@host/database`, "
+            "`mysql://user@host/database` or `sqlite:///file.db`; Feast's forms with a driver, such as "
+            "`postgresql+psycopg2://`, mean the same.",
+        ),
+    ] = "data/registry.db"
+    password: Annotated[
+        str,
+        Meta(description="sql: `env:NAME`, `file:PATH` or the password itself; empty: what the path has."),
+    ] = ""
+    timeout_seconds: Annotated[
+        float, Meta(gt=0, description="sql: how long connecting, and each statement, may take.")
+    ] = 10.0
+    sqlalchemy_config_kwargs: Annotated[
+        dict[str, Any],
+        Meta(
+            description="sql: `pool_size` (2), `max_overflow` (6), `pool_recycle` (1800), `pool_timeout` "
+            "(`timeout_seconds`) and `pool_pre_ping` (false) of SQLAlchemy; `echo` is accepted and not used."
+        ),
+    ] = {}
     cache_ttl_seconds: Annotated[
         float,
         Meta(
@@ -37,14 +77,18 @@ class RegistryConfig(Struct, frozen=True, kw_only=True):
         ),
     ] = 1.0
     cache_mode: Annotated[str, Meta(description="Accepted and not used.")] = "sync"
+    read_path: Annotated[str | None, Meta(description="Accepted and not used: `path` is read.")] = None
+    thread_pool_executor_worker_count: Annotated[int, Meta(description="Accepted and not used.")] = 0
     purge_feast_metadata: Annotated[bool, Meta(description="Accepted and not used.")] = False
     registry_store_type: Annotated[str | None, Meta(description="Accepted and not used.")] = None
 
 
-class OnlineStoreConfig(Struct, frozen=True, kw_only=True):
+class OnlineStoreConfig(_Block, frozen=True, kw_only=True):
     """Where the latest values are kept for serving."""
 
-    type: Annotated[str, Meta(description="`lmdb`, `sqlite`, `memory` or `redis`.")] = "lmdb"
+    type: Annotated[
+        str, Meta(description="`lmdb`, `sqlite`, `memory`, `redis`, `postgres`, `mysql`, `dynamodb` or `remote`.")
+    ] = "lmdb"
     path: Annotated[
         str, Meta(description="The folder (lmdb) or file (sqlite), relative to the repo; empty: a default.")
     ] = ""
@@ -58,6 +102,13 @@ class OnlineStoreConfig(Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="Whether each write waits for the disk; if not, a power cut may lose the last writes, whole."),
     ] = False
+    check_on_open: Annotated[
+        bool,
+        Meta(
+            description="lmdb: whether the records of a store up to 16 MiB are checked when it is opened; "
+            "`verify-online` and `rebuild-online` look at them one by one instead."
+        ),
+    ] = True
     verify_reads: Annotated[
         bool, Meta(description="Whether each online read checks the check sums of its records, a quarter slower.")
     ] = False
@@ -84,6 +135,13 @@ class OnlineStoreConfig(Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="redis: for how long a record is kept after it was last written, in seconds; empty: forever."),
     ] = None
+    expire_with_ttl: Annotated[
+        bool,
+        Meta(
+            description="redis: whether records of views with a ttl go an hour after it is over, by the clock of the "
+            "server; `key_ttl_seconds` is for those of other views then."
+        ),
+    ] = False
     timeout_seconds: Annotated[
         float,
         Meta(gt=0, description="redis: how long a read may take, connecting included; 10 µs more for each key."),
@@ -115,7 +173,7 @@ class OnlineStoreConfig(Struct, frozen=True, kw_only=True):
                 raise ConfigError(f"OnlineStoreConfig: {fault.what}", cure=fault.cure) from fault
 
 
-class RemoteStoreConfig(Struct, frozen=True, kw_only=True):
+class RemoteStoreConfig(_Block, frozen=True, kw_only=True):
     """An online store of type `remote`: what `likewise serve` on another machine answers from."""
 
     path: Annotated[str, Meta(min_length=1, description="The server's address, such as `http://127.0.0.1:6566`.")] = (
@@ -128,48 +186,102 @@ class RemoteStoreConfig(Struct, frozen=True, kw_only=True):
         10.0
     )
     connection_pool_size: Annotated[int, Meta(ge=1, description="The most connections.")] = 50
+    connection_idle_timeout: Annotated[
+        float, Meta(gt=0, description="For how many seconds a connection may stay without a request.")
+    ] = 60.0
+    connection_retries: Annotated[
+        int, Meta(ge=0, description="Accepted and not used: a call whose connection broke is tried once more.")
+    ] = 3
 
 
-class PostgresStoreConfig(Struct, frozen=True, kw_only=True):
+class SqlStoreConfig(_Block, frozen=True, kw_only=True):
+    """The keys that the online stores in SQL databases share."""
+
+    host: Annotated[str, Meta(description="The server's name, or the folder (MySQL: the file) of its socket.")] = (
+        "localhost"
+    )
+    user: Annotated[str, Meta(description="Who connects; empty: who runs this.")] = ""
+    password: Annotated[str, Meta(description="`env:NAME`, `file:PATH` or the password itself; empty: none.")] = ""
+    sslmode: Annotated[
+        Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
+        Meta(description="How safe a connection must be; the last two look at the server's certificate."),
+    ] = "prefer"
+    sslrootcert_path: Annotated[str, Meta(description="The file of the authorities to trust, PEM.")] = ""
+    sslcert_path: Annotated[str, Meta(description="The file of the client's certificate, PEM.")] = ""
+    sslkey_path: Annotated[str, Meta(description="The file of its key, PEM.")] = ""
+    max_conn: Annotated[int, Meta(ge=1, description="The most connections of one process.")] = 10
+    timeout_seconds: Annotated[
+        float, Meta(gt=0, description="How long a read may take, connecting included; 10 µs more for each key.")
+    ] = 1.0
+    write_timeout_seconds: Annotated[
+        float,
+        Meta(gt=0, description="How long a write or a page of a scan may take; 100 µs more for each record."),
+    ] = 10.0
+
+
+class PostgresStoreConfig(SqlStoreConfig, frozen=True, kw_only=True):
     """An online store of type `postgres`."""
 
-    host: Annotated[str, Meta(description="The server's name, or the folder of its socket.")] = "localhost"
     port: Annotated[int, Meta(ge=1, le=65535, description="Its port.")] = 5432
     database: Annotated[str, Meta(min_length=1, description="The database.")] = "postgres"
-    db_schema: Annotated[str, Meta(min_length=1, description="The schema that holds the tables.")] = "public"
-    user: Annotated[str, Meta(description="Who connects.")] = ""
-    password: Annotated[str, Meta(description="`env:NAME`, `file:PATH` or the password itself; empty: none.")] = ""
-    timeout_seconds: Annotated[float, Meta(gt=0, description="How long a read may take, connecting included.")] = 1.0
-    write_timeout_seconds: Annotated[float, Meta(gt=0, description="How long a step of a write or scan may take.")] = (
-        10.0
-    )
+    db_schema: Annotated[
+        str, Meta(min_length=1, description="The schema that holds the tables; it is made when it is not there.")
+    ] = "public"
+    keepalives_idle: Annotated[
+        int, Meta(ge=0, description="After how many seconds of silence a connection is probed; 0: the system's.")
+    ] = 0
+    min_conn: Annotated[int, Meta(description="Accepted and not used.")] = 1
+    conn_type: Annotated[str, Meta(description="Accepted and not used: connections are always kept.")] = "pool"
+    vector_enabled: Annotated[bool, Meta(description="Accepted and not used.")] = False
+    similarity: Annotated[str | None, Meta(description="Accepted and not used.")] = None
 
 
-class MySQLStoreConfig(Struct, frozen=True, kw_only=True):
+class MySQLStoreConfig(SqlStoreConfig, frozen=True, kw_only=True):
     """An online store of type `mysql`: MySQL or MariaDB."""
 
-    host: Annotated[str, Meta(description="The server's name.")] = "localhost"
     port: Annotated[int, Meta(ge=1, le=65535, description="Its port.")] = 3306
     database: Annotated[str, Meta(min_length=1, description="The database.")] = "likewise"
-    user: Annotated[str, Meta(description="Who connects.")] = ""
-    password: Annotated[str, Meta(description="`env:NAME`, `file:PATH` or the password itself; empty: none.")] = ""
-    timeout_seconds: Annotated[float, Meta(gt=0, description="How long a read may take, connecting included.")] = 1.0
-    write_timeout_seconds: Annotated[float, Meta(gt=0, description="How long a step of a write or scan may take.")] = (
-        10.0
-    )
+    batch_write: Annotated[
+        bool | None, Meta(description="Accepted and not used: batches are always written as such.")
+    ] = None
+    batch_size: Annotated[int | None, Meta(description="Accepted and not used.")] = None
 
 
-class DynamoStoreConfig(Struct, frozen=True, kw_only=True):
-    """An online store of type `dynamodb`."""
+class DynamoStoreConfig(_Block, frozen=True, kw_only=True):
+    """An online store of type `dynamodb`. Who asks is found where AWS's programs look: environment, profile or role."""
 
     region: Annotated[str, Meta(description="The region; empty: what the environment says.")] = ""
-    endpoint_url: Annotated[str, Meta(description="Another address of the service; empty: the region's.")] = ""
-    table_name_template: Annotated[str, Meta(description="How tables are called.")] = "{project}.{table_name}"
-    consistent_reads: Annotated[bool, Meta(description="Whether a read sees every write before it.")] = True
-    timeout_seconds: Annotated[float, Meta(gt=0, description="How long a read may take, connecting included.")] = 1.0
-    write_timeout_seconds: Annotated[float, Meta(gt=0, description="How long a step of a write or scan may take.")] = (
-        10.0
-    )
+    endpoint_url: Annotated[str | None, Meta(description="Another address of the service; empty: the region's.")] = ""
+    table_name_template: Annotated[
+        str, Meta(description="How tables are called, with `{project}` and `{table_name}` in it.")
+    ] = "{project}.{table_name}"
+    consistent_reads: Annotated[
+        bool,
+        Meta(description="Whether a read sees every write before it; if not, it costs half and may be a second old."),
+    ] = True
+    batch_size: Annotated[int, Meta(ge=1, le=100, description="How many keys one call reads at most.")] = 100
+    max_read_workers: Annotated[int, Meta(ge=1, le=256, description="How many calls read at the same time.")] = 10
+    max_write_workers: Annotated[int, Meta(ge=1, le=256, description="How many calls write at the same time.")] = 16
+    tags: Annotated[
+        dict[str, str] | None, Meta(description="Names and values for the tables that are made, for bills and rights.")
+    ] = None
+    timeout_seconds: Annotated[
+        float, Meta(gt=0, description="How long a read may take, connecting included; 10 µs more for each key.")
+    ] = 1.0
+    write_timeout_seconds: Annotated[
+        float, Meta(gt=0, description="How long a write or a page of a scan may take; 5 ms more for each record.")
+    ] = 10.0
+    session_based_auth: Annotated[bool, Meta(description="Accepted and not used.")] = False
+    max_pool_connections: Annotated[
+        int | None, Meta(description="Accepted and not used: there is a connection for each call at the same time.")
+    ] = None
+    keepalive_timeout: Annotated[float | None, Meta(description="Accepted and not used.")] = None
+    connect_timeout: Annotated[float | None, Meta(description="Accepted; `timeout_seconds` counts.")] = None
+    read_timeout: Annotated[float | None, Meta(description="Accepted; `timeout_seconds` counts.")] = None
+    total_max_retry_attempts: Annotated[
+        int | None, Meta(description="Accepted and not used: calls are made again as long as there is time.")
+    ] = None
+    retry_mode: Annotated[str | None, Meta(description="Accepted and not used.")] = None
 
 
 STORES: Mapping[str, type[Struct]] = {
@@ -181,7 +293,7 @@ STORES: Mapping[str, type[Struct]] = {
 """The record of each type of online store that has keys of its own."""
 
 
-class OfflineStoreConfig(Struct, frozen=True, kw_only=True):
+class OfflineStoreConfig(_Block, frozen=True, kw_only=True):
     """What computes training sets."""
 
     type: Annotated[str, Meta(description="`duckdb`. Feast's `file` and `dask` mean the same here.")] = "duckdb"
@@ -196,7 +308,7 @@ class OfflineStoreConfig(Struct, frozen=True, kw_only=True):
     staging_location: Annotated[str | None, Meta(description="Accepted and not used.")] = None
 
 
-class MaterializationConfig(Struct, frozen=True, kw_only=True):
+class MaterializationConfig(_Block, frozen=True, kw_only=True):
     """How offline rows get into the online store."""
 
     chunk_rows: Annotated[
@@ -213,7 +325,7 @@ class MaterializationConfig(Struct, frozen=True, kw_only=True):
     ] = None
 
 
-class RepoConfig(Struct, frozen=True, kw_only=True):
+class RepoConfig(_Block, frozen=True, kw_only=True):
     """The whole of ``feature_store.yaml``; a block may be given as its record, or as it stands in the file.
 
     Example:

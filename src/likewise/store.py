@@ -9,28 +9,35 @@ The road of a value, to read on: ``define/view.py`` (what it is) - ``plan/apply.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import msgspec
+
 from likewise import backends
-from likewise.config import RepoConfig, load_config, place_of
+from likewise.config import FILE_VARIABLES, RemoteStoreConfig, RepoConfig, load_config, place_of
 from likewise.core.errors import (
     ConfigError,
     FeatureViewNotFound,
     InvalidTime,
     InvalidType,
+    LikewiseError,
     NotFound,
+    NotSupported,
     RequestError,
     StoreError,
 )
 from likewise.core.frames import to_pandas, to_table
 from likewise.core.names import near_misses
-from likewise.core.time import Clock, from_micros, process_clock, to_micros
+from likewise.core.time import Clock, from_micros, process_clock, span_micros, to_micros
 from likewise.define.definition import Definition
 from likewise.define.entity import Entity
 from likewise.define.project import Project
@@ -39,33 +46,76 @@ from likewise.define.source import DataSource, PushMode, push_mode
 from likewise.define.transform import OnDemandFeatureView
 from likewise.define.view import FeatureView
 from likewise.define.windowed import StreamFeatureView
-from likewise.jobs.apply import Applied, commit, commit_partial, live_formers, roll_back, settle_tables, tear_down
+from likewise.jobs.apply import (
+    Applied,
+    commit,
+    commit_partial,
+    live_formers,
+    restart_states,
+    roll_back,
+    settle_tables,
+    tear_down,
+)
+from likewise.jobs.backup import BackupKit, Manifest, Report, back_up, put_back, read_manifest, stored_tables
 from likewise.jobs.datasets import SavedDataset, SaveRequest, all_saved, find_saved, save
+from likewise.jobs.forget import (
+    ForgetKit,
+    Forgotten,
+    called,
+    digest_of,
+    forget_served,
+    forget_view,
+    left_in,
+    typed,
+    views_of_key,
+)
 from likewise.jobs.functions import Functions
 from likewise.jobs.layouts import PastLayouts
 from likewise.jobs.lookup import Lookup, Rows
-from likewise.jobs.materialize import Crash, Done, Event, Kit, materialize, progress_of, recognize_store
+from likewise.jobs.materialize import (
+    Crash,
+    Done,
+    Event,
+    Kit,
+    held,
+    materialize,
+    name_table,
+    progress_of,
+    recognize_store,
+)
 from likewise.jobs.push import PushKit, PushRequest, push
 from likewise.jobs.spine import TIME as SPINE_TIME
 from likewise.jobs.spine import range_spine, read_spine, time_column, with_utc_times
 from likewise.jobs.states import Push
 from likewise.jobs.training import RetrievalJob, Tools, definition_hashes
+from likewise.jobs.verify_online import (
+    CheckKit,
+    OnlineCheck,
+    TwoWays,
+    has_damage,
+    verify_values,
+    verify_windows,
+)
 from likewise.jobs.write import delete_former, delete_online, write_offline
 from likewise.online.base import OnlineStore, TableMissing
+from likewise.online.deadline import Deadline, checked_seconds
+from likewise.online.guard import GuardedStore
 from likewise.online.response import OnlineResponse
 from likewise.plan.apply import ApplyPlan, ApplyRequest, plan_apply
 from likewise.plan.former import Former, with_formers
-from likewise.plan.lookup import plan_lookup, table_name
-from likewise.plan.materialize import MaterializePlan, plan_incremental, plan_materialize
+from likewise.plan.lookup import deletions_name, plan_lookup, table_name
+from likewise.plan.materialize import MaterializePlan, Progress, plan_incremental, plan_materialize
 from likewise.plan.scan import Location, is_foreign
 from likewise.plan.selection import select
 from likewise.plan.training import SpineShape, plan_training
 from likewise.plan.windows import windows_if_known
+from likewise.registry.audit import Deed, Entry, checked, enter, enter_catalogs, entries
 from likewise.registry.base import Registry
 from likewise.registry.catalog import Catalog, CatalogInfo
 from likewise.registry.crash import no_crash
 from likewise.registry.definitions import Definitions, read_definitions
 from likewise.registry.history import past_views, refuse_other_version, view_version, view_versions
+from likewise.registry.keys import Grant, Key, create, revoke
 from likewise.registry.watermarks import read_watermark
 
 if TYPE_CHECKING:
@@ -74,6 +124,8 @@ if TYPE_CHECKING:
 
     from likewise.jobs.derived import DerivedEngine
     from likewise.jobs.explanation import ValueExplanation
+    from likewise.jobs.verification import Verification
+    from likewise.jobs.verify import VerifyEvent
 
 Features = str | FeatureService | Sequence[str | FeatureService]
 """What may be asked for: ``view:feature`` texts, names of views and services, services."""
@@ -88,9 +140,9 @@ MOST_LOOKUPS = 256
 LATER: Mapping[str, frozenset[str]] = {
     what: frozenset(names.split())
     for what, names in {
-        "servers": "serve serve_ui serve_registry serve_offline serve_transformations get_feature_server_endpoint",
+        "other servers": "serve_ui serve_registry serve_offline serve_transformations",
         "vector searches": "retrieve_online_documents retrieve_online_documents_v2 openai_search",
-        "logs of served features": "write_logged_features validate_logged_features",
+        "validation of logs": "validate_logged_features",
         "label views": "list_label_views get_label_view",
         "permissions": "list_permissions get_permission",
         "validation references": "list_validation_references get_validation_reference",
@@ -140,14 +192,15 @@ class FeatureStore:
         crash: Crash = no_crash,
     ) -> None:
         folder = None if repo_path is None else Path(repo_path)
+        self._file: Path | None = None
         if config is not None:
             if fs_yaml_file is not None:
                 what = f"both config and fs_yaml_file={os.fspath(fs_yaml_file)!r} are given"
                 raise ConfigError(what, cure="give one of them")
             self.repo_path, self.config = (folder or Path()).resolve(), config
         else:
-            self.repo_path, file = place_of(folder, fs_yaml_file)
-            self.config = load_config(file)
+            self.repo_path, self._file = place_of(folder, fs_yaml_file)
+            self.config = load_config(self._file)
         self.project = self.config.project
         backends.check_online_type(self.config.online_store.type)
         self.clock = clock if clock is not None else process_clock()
@@ -311,6 +364,7 @@ class FeatureStore:
 
     def _settled(self, applied: Applied) -> Applied:
         catalog = self.registry.catalog(self.project, applied.catalog)
+        enter_catalogs(self.registry, self.project)
         self._crash("apply.committed")
         if backends.has_online_store(self.config.online_store.type):
             self._settle_tables(catalog, applied)
@@ -326,6 +380,51 @@ class FeatureStore:
                 f"catalog {catalog.number} stands now, but its online tables could not be made: {error.message}",
                 cure=f"{error.cure or 'mend the online store'}; then run 'likewise apply' again",
             ) from error
+
+    def _enter(self, what: str, objects: Sequence[str], detail: str = "") -> None:
+        enter(self.registry, self.project, Deed(what, tuple(objects), detail), self.clock.now())
+
+    def audit_log(self) -> list[Entry]:
+        """Return who changed what, and when, oldest first; docs/how_it_works.md says what is entered."""
+        return entries(self.registry.side, self.project)
+
+    def check_audit(self, noted: str = "") -> list[Entry]:
+        """Return what :meth:`audit_log` does, after checking that no entry was changed and none is missing.
+
+        Args:
+            noted: the hash of an entry as it was noted elsewhere; empty: none was.
+
+        Raises:
+            AuditBroken: something is wrong; the message says all of it.
+        """
+        return checked(self.registry, self.project, noted)
+
+    def create_key(self, grant: Grant) -> tuple[Key, str]:
+        """Make an access key for the feature server, and return it with its token, which is kept nowhere.
+
+        Args:
+            grant: what the key allows, until when.
+
+        Raises:
+            InvalidName: it cannot be a name, or another usable key has it.
+        """
+        made = create(self.registry.side, self.project, grant, self.clock.now())
+        self._enter("create key", [f"access key {grant.name!r}"], f"id {made[0].id}: {', '.join(grant.scopes)}")
+        return made
+
+    def revoke_key(self, name: str) -> Key:
+        """End an access key, and return it as it is then.
+
+        Args:
+            name: the key's id or name.
+
+        Raises:
+            KeyNotFound: no key has that id or name.
+            InvalidName: several keys have that name.
+        """
+        ended = revoke(self.registry.side, self.project, name, self.clock.now())
+        self._enter("revoke key", [f"access key {ended.name!r}"], f"id {ended.id}")
+        return ended
 
     def history(self) -> list[CatalogInfo]:
         """Return what is known of all catalogs, oldest first."""
@@ -535,6 +634,69 @@ class FeatureStore:
         )
         return explain_trained(question, job, self.engine, self._root)
 
+    def verify_served(
+        self,
+        logs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+        *,
+        service: str | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+        limit: int | None = None,
+        report: Callable[[VerifyEvent], None] | None = None,
+    ) -> Verification:
+        """Compare logged answers of a feature server with what the offline source gives for their times (G8).
+
+        Args:
+            logs: the folders of the logs, from the repo's; by default those that services log to.
+            service: only answers to this service.
+            since: only answers from this time on.
+            until: only answers up to this time.
+            limit: at most this many rows.
+            report: is told how far it has come.
+
+        Raises:
+            RequestError: there is no log.
+            SourceUnreadable: a file of a log is damaged.
+        """
+        from likewise.jobs.verify import VerifyKit, VerifyRequest, verify
+
+        given = [logs] if isinstance(logs, str | os.PathLike) else self._log_folders() if logs is None else logs
+        request = VerifyRequest(
+            tuple(Path(self.repo_path, folder) for folder in given),
+            service,
+            None if since is None else to_micros(since, "since"),
+            None if until is None else to_micros(until, "until"),
+            limit,
+        )
+        heard = report or (lambda event: None)
+        runner, store = self._functions.runner, self._online.get
+        return verify(VerifyKit(self.registry, self.project, self._root, self.engine, store, runner, heard), request)
+
+    def write_logged_features(self, logs: object, source: str | FeatureService) -> None:
+        """Add answers that were logged elsewhere to the log of a feature service, as its feature server does.
+
+        Args:
+            logs: a frame or Arrow table, or the path of Parquet files, in Feast's columns: keys, request values,
+                ``view__feature`` with ``__timestamp`` and ``__status``, ``__request_id`` and ``__log_timestamp``.
+            source: the service; its ``logging_config`` says where to. The rows count as answered by the catalog of now.
+
+        Raises:
+            RequestError: the service logs nothing, or a column is missing or does not fit.
+        """
+        from likewise.jobs.served import add_logs
+
+        name = source.name if isinstance(source, FeatureService) else source
+        service = self.definitions.service(name)
+        plan = plan_lookup(self.definitions, select(self.definitions, name, True))
+        add_logs(plan, self.project, service, logs, self._root)
+
+    def _log_folders(self) -> list[str]:
+        configs = [service.logging_config for service in self.definitions.services.values()]
+        found = dict.fromkeys(config.destination.path for config in configs if config is not None)
+        if not found:
+            raise RequestError("no feature service has a logging_config", cure="give the folder of a log")
+        return list(found)
+
     def create_saved_dataset(
         self,
         from_: RetrievalJob,
@@ -676,7 +838,102 @@ class FeatureStore:
         )
         for plan in plans[1:]:  # a source that is not as defined is refused before another view is written
             self.engine.count(plan.scan)
-        return [materialize(plan, kit) for plan in map(self._with_formers, plans)]
+        return [self._entered(plan, kit) for plan in map(self._with_formers, plans)]
+
+    def _entered(self, plan: MaterializePlan, kit: Kit) -> Done:
+        try:
+            done = materialize(plan, kit)
+        except LikewiseError as error:
+            self._enter("materialize failed", [f"feature view {plan.view!r}"], type(error).__name__)
+            raise
+        span = f"{from_micros(done.start).isoformat()} to {from_micros(done.end).isoformat()}"
+        self._enter("materialize", [f"feature view {plan.view!r}"], f"{span}: {done.written:,} keys written")
+        return done
+
+    def verify_online(
+        self,
+        feature_views: Sequence[str] | None = None,
+        limit: int = 10,
+        *,
+        report: Callable[[int], None] | None = None,
+    ) -> list[OnlineCheck]:
+        """Compare all that is stored of some views with what their sources say, up to what was materialized.
+
+        Args:
+            feature_views: the views; by default all that are online and have a batch source.
+            limit: how many differences of a view are told one by one.
+            report: is told how many keys of a view were compared so far.
+        """
+        self._open_damaged()
+        self.refresh_registry()
+        told = report or (lambda keys: None)
+        return [self._check_online(view, limit, told, mend=False) for view in self._chosen(feature_views)]
+
+    def rebuild_online(
+        self,
+        feature_views: Sequence[str] | None = None,
+        limit: int = 10,
+        *,
+        report: Callable[[Event], None] | None = None,
+    ) -> list[OnlineCheck]:
+        """Store again what the sources say up to now, also in the place of what is damaged or was never in them.
+
+        Reads go on meanwhile, and keys that were deleted stay deleted, as long as the store still knows them. Of a view
+        with windows whose records are damaged, all states are made anew: it is NOT_FOUND until that is done, and what
+        was pushed to the online store only is lost.
+
+        Args:
+            feature_views: the views; by default all that are online and have a batch source.
+            limit: how many differences of a view are told one by one.
+            report: is told how far it has come.
+
+        Returns:
+            For each view, what was found before, and is mended now; of a view that had nothing, what it has now.
+
+        Raises:
+            LeaseHeld: a materialization is at one of the views.
+            SourceError: a source cannot be read as defined.
+        """
+        self._open_damaged()
+        views, now = self._materializable(feature_views, None), self.clock.now()
+        self._enter("rebuild online", [view.title for view in views])
+        for view in views:
+            if windows_if_known(view) is not None and has_damage(table_name(self.project, view), self.online_store):
+                restart_states(self.online_store, self.project, view, now)
+        found = [self._check_online(view, limit, lambda keys: None, mend=False) for view in views]
+        nothing = Progress(None, "")
+        self._materialize([plan_incremental(self.project, v, self._root, nothing, now) for v in views], report)
+        return [self._mended(view, before, limit) for view, before in zip(views, found, strict=True)]
+
+    def _open_damaged(self) -> None:
+        """Open the online store, if it is not open, whatever its records are: they are looked at one by one."""
+        kept = self.config
+        if not self._online.is_open:
+            unchecked = msgspec.structs.replace(kept.online_store, check_on_open=False)
+            self.config = msgspec.structs.replace(kept, online_store=unchecked)
+            try:
+                self._online.get()
+            finally:
+                self.config = kept
+
+    def _mended(self, view: FeatureView, before: OnlineCheck, limit: int) -> OnlineCheck:
+        """Compare a view, and store anew what differs, while nobody materializes it: what that writes is not known."""
+        if before.until is not None and windows_if_known(view) is not None:  # all states were made anew
+            return before
+        with held(self.registry.side, self.project, view.name, self.config.materialization.lease_seconds):
+            after = self._check_online(view, limit, lambda keys: None, mend=True)
+        return after if before.until is None else before
+
+    def _check_online(self, view: FeatureView, limit: int, report: Callable[[int], None], mend: bool) -> OnlineCheck:
+        now, mark = self.clock.now(), read_watermark(self.registry.side, self.project, view.name)
+        start, end = (mark.intervals[0][0], mark.intervals[-1][1]) if mark.intervals else (now, now)
+        plan = plan_materialize(self.project, view, self._root, start, end)
+        ttl = None if view.ttl is None else span_micros(view.ttl)
+        rows = self.config.materialization.chunk_rows
+        kit = CheckKit(self.engine, self.online_store, self._past_layouts.find, rows, ttl, now, limit, report, mend)
+        if plan.windows is None:
+            return verify_values(plan, mark, kit)
+        return verify_windows(plan, mark, kit, TwoWays(view, self.get_historical_features, self.get_online_features))
 
     def _with_formers(self, plan: MaterializePlan) -> MaterializePlan:
         formers = self._formers_of(self.definitions.view(plan.view)) if plan.windows is not None else []
@@ -816,9 +1073,93 @@ class FeatureStore:
         """
         view = self._newest().view(feature_view_name)
         rows, now = to_table(entity_rows, "entity rows"), self.clock.now()
+        self._enter("delete", [view.title], f"{rows.num_rows:,} keys of the online store")
         for former in self._formers_of(view):
             delete_former(self.online_store, former, rows, now)
         return delete_online(self.online_store, self.project, view, rows, now)
+
+    def backup(self, folder: str | os.PathLike[str], *, report: Report | None = None) -> Manifest:
+        """Write registry, watermarks and online data as one set of files, which :meth:`restore` puts back.
+
+        No materialization runs meanwhile; reads and pushes go on. Sources are not in it.
+
+        Args:
+            folder: where to; empty, or not there; relative to the working folder.
+            report: is told a table, and how many of its records are done.
+
+        Raises:
+            LeaseHeld: a materialization is at work.
+            StoreError: the folder holds something, or cannot be written.
+        """
+        made = from_micros(self.clock.now()).isoformat()
+        kit = BackupKit(self.project, self.registry, self.online_store, report or (lambda table, records: None))
+        with ExitStack() as stack:
+            for name in sorted(self._newest().views):
+                lease_seconds = self.config.materialization.lease_seconds
+                stack.enter_context(held(self.registry.side, self.project, name, lease_seconds))
+            return back_up(kit, Path(folder), self._online_tables, made)
+
+    def restore(self, folder: str | os.PathLike[str], *, report: Report | None = None) -> Manifest:
+        """Put back what :meth:`backup` wrote, into an online store that is empty and a registry that goes on with it.
+
+        Args:
+            folder: the set.
+            report: is told a table, and how many of its records are done.
+
+        Raises:
+            StoreCorrupt: a file of the set was changed, or is missing; nothing was done.
+            StoreError: the online store holds other records, or the set is of another project.
+            HistoriesDiffer: the registry has another history of the project.
+        """
+        manifest = read_manifest(Path(folder))
+        kit = BackupKit(self.project, self.registry, self.online_store, report or (lambda table, records: None))
+        put_back(kit, Path(folder), manifest)
+        self.refresh_registry()
+        self._enter("restore", [f"backup of {manifest.made}"], f"{manifest.records:,} online records")
+        return manifest
+
+    def _online_tables(self) -> list[str]:
+        tables = [name_table(self.project)]
+        for view in self._newest().views.values():
+            formers = [former.table for former in self._formers_of(view)]
+            tables += [table_name(self.project, view), deletions_name(self.project, view), *formers]
+        return stored_tables(self.online_store, list(dict.fromkeys(tables)))
+
+    def forget(
+        self, key: Mapping[str, Any], feature_views: Sequence[str] | None = None, *, logs: Sequence[str] = ()
+    ) -> list[Forgotten]:
+        """Take an entity out of the online store, of windows' states, and of all files that the store owns.
+
+        Those are the files that pushes and writes added, what views' functions made, and the logs of served features.
+        Other files belong to whoever made them, and saved datasets stay as they are: the answer says which of them
+        still hold the entity. What is forgotten
+        does not come back by a materialization, also by one that is at work, unless with event times after now.
+
+        Args:
+            key: join keys and their values, such as ``{"user_id": 7}``; a part of a view's keys means all that have it.
+            feature_views: the views; by default all that have these join keys.
+            logs: more folders with logs of served features than those of the feature services.
+
+        Raises:
+            RequestError: no view has these join keys.
+            EntityKeyError: a value is of the wrong type.
+        """
+        known = self._newest().views
+        named = {name: known[name] if name in known else self.definitions.view(name) for name in feature_views or known}
+        views = views_of_key(named, key)
+        whose, now = [typed([view], key) for view in views], self.clock.now()
+        self._enter("forget", [view.title for view in views], f"entity {digest_of(key)}")
+        kit = ForgetKit(self.project, self._root, self.engine, self.online_store, now)
+        done = [forget_view(kit, view, self._formers_of(view), mine) for view, mine in zip(views, whose, strict=True)]
+        self.engine.forget()
+        services = self.definitions.contents.services
+        names = called(typed(views, key), [part for service in services for part in service.projections])
+        configs = [service.logging_config for service in services]
+        folders = {str(config.destination.path) for config in configs if config is not None}.union(logs)
+        kept = [Path(self._root, folder.removeprefix("file://")) for folder in sorted(folders)]
+        saved = {found.name: found.path for found in all_saved(self.registry.side, self.project)}
+        served = [forget_served(folder, names) for folder in kept if folder.is_dir()]
+        return [*done, *served, *left_in(saved, names)]
 
     def _push_kit(self) -> PushKit:
         return PushKit(self.project, self._root, self.engine, self.online_store, self._newest, self._formers_of)
@@ -847,6 +1188,7 @@ class FeatureStore:
         include_feature_view_version_metadata: bool = False,
         *,
         as_of: Time | None = None,
+        timeout: float | None = None,
     ) -> OnlineResponse:
         """Return the features of some entities as they are now (S7).
 
@@ -857,12 +1199,19 @@ class FeatureStore:
             include_feature_view_version_metadata: accepted as Feast has it, and not used.
             as_of: the time the answer is for; now by default. The store keeps one record a key, so a time before a
                 record's event time finds nothing. Windows are answered at any time that their states still reach.
+            timeout: for how many seconds a store over a network may be waited for, above 0; by default as long as its
+                own ``timeout_seconds``. An embedded store never waits.
 
         Raises:
             FeatureNotFound, FeatureViewNotFound: a name nobody has.
             EntityKeyError: a key is missing, null or of the wrong type.
             RequestDataMissing: a value that an on-demand view needs is missing.
+            StoreUnavailable: the store does not answer, and the service has no other ``on_failed_read`` than ``error``;
+                DeadlineExceeded (a TimeoutError too) where that is because the ``timeout`` is over.
         """
+        if timeout is not None:
+            with Deadline(checked_seconds(timeout, "timeout")):
+                return self.get_online_features(features, entity_rows, full_feature_names, as_of=as_of)
         now = self.clock.now() if as_of is None else to_micros(as_of, "as_of")
         return self.with_lookup(features, full_feature_names, lambda lookup: lookup.read(entity_rows, now))
 
@@ -891,7 +1240,17 @@ class FeatureStore:
             return use(lookup)
         except TableMissing:  # the tables of an earlier catalog, or of an earlier definition, were dropped meanwhile
             self._lookups, self._formers = {}, {}
-            return use(self._lookup(self._newest(), asked, full_feature_names))
+            return use(self._lookup(self._newest(), asked, full_feature_names).last())
+
+    def ready_lookup(self, features: str | tuple[str, ...], full_feature_names: bool) -> Lookup | None:
+        """Return the read that is ready for some features, without looking anywhere; None: there is none yet.
+
+        Args:
+            features: as for :meth:`get_online_features`.
+            full_feature_names: call features ``view__feature``.
+        """
+        known = self._definitions
+        return None if known is None else self._lookups.get((known.number, features, full_feature_names))
 
     def other_functions(self) -> list[str]:
         """Return what is wrong with the functions of the applied views that this process does not have as applied.
@@ -908,11 +1267,23 @@ class FeatureStore:
         include_feature_view_version_metadata: bool = False,
         *,
         as_of: Time | None = None,
+        timeout: float | None = None,
     ) -> OnlineResponse:
-        """Return what :meth:`get_online_features` returns, from a thread beside the event loop."""
+        """Return what :meth:`get_online_features` returns, from a thread beside the event loop.
+
+        The ``timeout`` counts from the call: a thread that is free too late does not ask the store any more.
+        """
         import asyncio
 
-        return await asyncio.to_thread(self.get_online_features, features, entity_rows, full_feature_names, as_of=as_of)
+        end = None if timeout is None else time.monotonic() + checked_seconds(timeout, "timeout")
+
+        def read() -> OnlineResponse:
+            if end is None:
+                return self.get_online_features(features, entity_rows, full_feature_names, as_of=as_of)
+            with Deadline(end - time.monotonic()):
+                return self.get_online_features(features, entity_rows, full_feature_names, as_of=as_of)
+
+        return await asyncio.to_thread(read)
 
     def _lookup(
         self, definitions: Definitions, asked: str | FeatureService | tuple[Any, ...], full_names: bool
@@ -922,8 +1293,14 @@ class FeatureStore:
         plan = with_formers(plan, {name: self._formers_of(definitions.view(name)) for name in windowed})
         runner = self._functions.runner(definitions)
         runners = {step.view: runner(step.view) for step in plan.steps}
+        store = self.online_store
         lookup = Lookup(
-            plan, self.online_store, runners, self._past_layouts.find, self.config.online_store.verify_reads
+            plan,
+            store,
+            runners,
+            self._past_layouts.find,
+            self.config.online_store.verify_reads,
+            store.last_good if isinstance(store, GuardedStore) else None,
         )
         if len(self._lookups) >= MOST_LOOKUPS:
             self._lookups = {}
@@ -931,7 +1308,11 @@ class FeatureStore:
         return lookup
 
     def __repr__(self) -> str:
-        return f"FeatureStore(project={self.project!r}, catalog={self.registry.head(self.project)})"
+        try:
+            catalog = str(self.registry.head(self.project))
+        except LikewiseError:  # a repr never fails; whoever uses the registry is told what is wrong
+            catalog = "unknown"
+        return f"FeatureStore(project={self.project!r}, catalog={catalog})"
 
     def _repr_html_(self) -> str:
         contents = self.definitions.contents
@@ -947,6 +1328,50 @@ class FeatureStore:
         return f"<p><b>FeatureStore {self.project}</b>, catalog {self.definitions.number}: {counts}</p>"
 
     # ---- more of Feast's calls, each made of those above
+
+    def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 6566,
+        type_: str = "http",
+        no_access_log: bool = True,
+        workers: int = 1,
+        *,
+        tls_key_path: str = "",
+        tls_cert_path: str = "",
+    ) -> None:
+        """Run ``likewise serve`` for this repo, in a process of its own, and return when it ends.
+
+        Args:
+            host: the address to listen on; others than 127.0.0.1 ask for access keys.
+            port: the port.
+            type_: ``http``, as Feast has it; there is no other.
+            no_access_log: whether requests are not printed.
+            workers: how many processes answer.
+            tls_key_path: the file of the certificate's key, PEM.
+            tls_cert_path: the certificate's file, PEM.
+
+        Raises:
+            NotSupported: another type than ``http``.
+            ConfigError: this store has no configuration file, or the server did not start; it has printed why.
+        """
+        if type_ != "http":
+            raise NotSupported(f"servers of type {type_!r} come in a later version", cure="leave out type_")
+        if self._file is None:
+            what = "this store was given its configuration as an object, which a server cannot read"
+            raise ConfigError(what, cure="write it to feature_store.yaml, and run 'likewise serve' there")
+        said = ["--host", host, "--port", str(port), "--workers", str(workers)]
+        said += ["--cert", tls_cert_path, "--key", tls_key_path] if tls_cert_path or tls_key_path else []
+        said += [] if no_access_log else ["--access-log"]
+        command = [sys.executable, "-m", "likewise", "--chdir", str(self.repo_path), "serve", *said]
+        ended = subprocess.run(command, env=os.environ | {FILE_VARIABLES[0]: str(self._file)}, check=False).returncode
+        if ended > 0:
+            raise ConfigError(f"the server ended with {ended}", cure="it has printed why on standard error")
+
+    def get_feature_server_endpoint(self) -> str | None:
+        """Return the address of the feature server that this store reads through; None when it reads by itself."""
+        options = self.config.online_store.options
+        return options.path if isinstance(options, RemoteStoreConfig) else None
 
     async def initialize(self) -> None:
         """Open the registry and the online store now, from a thread beside the event loop, not at the first read."""

@@ -346,9 +346,12 @@ def test_an_interrupt_exits_with_130(tmp_path):
     """Ctrl-C ends a command with one line and 130."""
     (tmp_path / "feature_store.yaml").write_text("project: slow\n")
     (tmp_path / "features.py").write_text("import likewise, sys, time\nprint('ready', flush=True)\ntime.sleep(60)\n")
-    started = subprocess.Popen(
-        [*LIKEWISE, "-c", str(tmp_path), "plan"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    begin = (
+        "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a job of a shell has none
     )
+    begin += "runpy.run_module('likewise', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-c", begin, "-c", str(tmp_path), "plan"]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with started:
         assert started.stdout.readline() == "ready\n"
         started.send_signal(2)

@@ -137,7 +137,7 @@ def test_the_installation_is_whole():
     assert [finding.state for finding in check_libraries()] == ["ok"]
 
 
-@pytest.mark.parametrize(("kind", "cure"), [("lmbd", "did you mean 'lmdb'?"), ("dynamodb", "comes in a later version")])
+@pytest.mark.parametrize(("kind", "cure"), [("lmbd", "did you mean 'lmdb'?"), ("redshift", "comes in a later version")])
 def test_an_unknown_online_store_is_found(applied, repo, kind, cure):
     """A type of online store that this version does not have is a failure, with the names that are close."""
     (repo / "feature_store.yaml").write_text(f"project: fleet\nonline_store: {kind}\n")

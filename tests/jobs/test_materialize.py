@@ -184,6 +184,16 @@ def test_a_chunk_that_is_done_is_not_done_again(tmp_path: Path) -> None:
         assert values(store, range(0, KEYS, 999)) == list(range(0, KEYS, 999))
 
 
+def test_a_run_whose_source_changed_since_its_kill_is_begun_anew(tmp_path: Path) -> None:
+    """Its finished chunks are of the old rows: each key has the new one afterwards (T1, G4)."""
+    write_rows(tmp_path, [(k, 2, k) for k in range(KEYS)])
+    assert run_killed(tmp_path, "materialize.chunk_done:3") == -signal.SIGKILL
+    write_rows(tmp_path, [(k, 1, k + 1) for k in range(KEYS)])
+    with open_store(tmp_path) as store:
+        store.materialize(0, NOW)
+        assert values(store, range(KEYS)) == [k + 1 for k in range(KEYS)]
+
+
 def test_the_first_incremental_run_takes_the_ttl_and_the_next_what_came_since(tmp_path: Path) -> None:
     """Without a ttl it takes everything; later runs start at the last end."""
     write_rows(tmp_path, [(1, 10, 1), (2, 3, 2)])

@@ -29,6 +29,9 @@ EARLY = pa.schema([("at", pa.timestamp("us")), ("k", pa.string()), ("v", pa.int6
 class TestDuckDBEngine(OfflineEngineSuite):
     """The suite."""
 
+    backend = "duckdb"
+    runs_on = "DuckDB ({duckdb})"
+
     def engine(self) -> OfflineEngine:
         """Return a new engine."""
         return DuckDBEngine()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +10,7 @@ import pytest
 from likewise.core.errors import SourceError, SourceMissing, StoreFull
 from likewise.offline.files import add_file, files_of, fingerprint
 from likewise.plan.scan import Location
+from likewise.testing.disk import small_files
 
 ROWS = pa.table({"a": [1]})
 
@@ -129,17 +128,8 @@ def test_what_is_missing_is_named_with_what_is_near(tmp_path: Path, path: str, c
     assert f"looked for {tmp_path / path}" in str(caught.value)
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """Let no file grow beyond 64 KiB, as if the disk were full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk_leaves_nothing(tmp_path: Path, small_files: None) -> None:
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     """If a file has no room it is an error by name, and no part of it stays."""
-    with pytest.raises(StoreFull, match=r"no space is left for 100,000 rows in .*rows~"):
+    with small_files(1 << 16), pytest.raises(StoreFull, match=r"no space is left for 100,000 rows in .*rows~"):
         add_file(Location(str(tmp_path / "rows"), "parquet"), pa.table({"a": range(100_000)}))
     assert list((tmp_path / "rows").iterdir()) == []

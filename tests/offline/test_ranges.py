@@ -74,7 +74,7 @@ def added(function: str, kind: FeatureType, values: list[Any]) -> Any:
 
 
 @given(case=cases(), choice=st.integers(0, 100))
-@settings(max_examples=examples(600, soak=20_000), deadline=None)
+@settings(max_examples=examples(250, soak=20_000), deadline=None)
 def test_ranges_equal_the_aggregates(case: tuple[FeatureType, list[Any], list[tuple[int, int]]], choice: int) -> None:
     """Every function over ranges of any values gives what adding the values of each range gives."""
     kind, values, ranges = case

@@ -18,6 +18,7 @@ from likewise.online.file_store import WriterLock, looks_full, megabytes, named_
 from likewise.online.lmdb import LmdbStore
 from likewise.online.rows import tombstone
 from likewise.online.sqlite import SqliteStore
+from likewise.testing.disk import run_on_small_disk
 from likewise.testing.online_suite import row
 
 PAGE = 4096
@@ -221,7 +222,7 @@ def test_a_full_disk_changes_nothing(kind, tmp_path):
 
 def test_a_full_small_disk_changes_nothing(kind, tmp_path):
     """The same on a real file system of two megabytes that something else fills up (T3)."""
-    done = run_on_small_disk(kind, tmp_path)
+    done = run_on_small_disk(MOUNTED, tmp_path, 2 << 20, kind.__name__, path_in(tmp_path, kind).name)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "done"
 
@@ -243,32 +244,29 @@ def test_a_full_map_names_its_setting(tmp_path):
 
 
 LIMITED = """
-import resource, sys
+import sys
 from pathlib import Path
 from likewise.core.errors import StoreFull
 from likewise.online.lmdb import LmdbStore
 from likewise.online.sqlite import SqliteStore
+from likewise.testing.disk import small_files
 from likewise.testing.online_suite import row
 
 kind, path = {"LmdbStore": LmdbStore, "SqliteStore": SqliteStore}[sys.argv[1]], Path(sys.argv[2])
 keys = [b"%d" % n for n in range(20_000)]
 
-def limit(size):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-
 with kind(path) as store:
     store.create(["demo/cards"])
     store.write("demo/cards", keys[:5], [row(key, 1) for key in keys[:5]])
-    limit(1 << 19)
-    (held,) = store.read([("demo/cards", keys)])
-    for event in (1, 2, 3):
-        records = [row(key, event) for key in keys]
-        try:
-            store.swap("demo/cards", keys, held, records) if event == 3 else store.write("demo/cards", keys, records)
-        except StoreFull as error:
-            print(error)
-        assert store.scan("demo/cards") == [(key, row(key, 1)) for key in keys[:5]]
-    limit(resource.RLIM_INFINITY)
+    with small_files(1 << 19):
+        (held,) = store.read([("demo/cards", keys)])
+        for event in (1, 2, 3):
+            new = [row(key, event) for key in keys]
+            try:
+                store.swap("demo/cards", keys, held, new) if event == 3 else store.write("demo/cards", keys, new)
+            except StoreFull as error:
+                print(error)
+            assert store.scan("demo/cards") == [(key, row(key, 1)) for key in keys[:5]]
     assert store.write("demo/cards", keys, [row(key, 3) for key in keys]) == 20_000
     store.check(["demo/cards"])
 with kind(path) as store:
@@ -277,24 +275,17 @@ print("done")
 """
 
 MOUNTED = """
-import errno, sys
+import sys
 from pathlib import Path
 from likewise.core.errors import StoreError, StoreFull
 from likewise.online.lmdb import LmdbStore
 from likewise.online.sqlite import SqliteStore
+from likewise.testing.disk import fill
 from likewise.testing.online_suite import row
 
-kind, path = {"LmdbStore": LmdbStore, "SqliteStore": SqliteStore}[sys.argv[1]], Path(sys.argv[2])
+folder, kind = Path(sys.argv[1]), {"LmdbStore": LmdbStore, "SqliteStore": SqliteStore}[sys.argv[2]]
+path, filler = folder / sys.argv[3], folder / "filler"
 keys = [b"%d" % n for n in range(20_000)]
-filler = path.parent / "filler"
-
-def fill():
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
 
 def refused(action):
     try:
@@ -304,13 +295,13 @@ def refused(action):
         return
     raise AssertionError("there was space")
 
-fill()
+fill(filler)
 refused(lambda: kind(path))
 filler.unlink()
 with kind(path) as store:
     store.create(["demo/cards"])
     store.write("demo/cards", keys[:5], [row(key, 1) for key in keys[:5]])
-    fill()
+    fill(filler)
     refused(lambda: store.write("demo/cards", keys, [row(key, 2) for key in keys]))
     refused(lambda: store.swap("demo/cards", keys[5:], [None] * 19_995, [row(key, 2) for key in keys[5:]]))
     assert store.read([("demo/cards", keys[:6])]) == [[*(row(key, 1) for key in keys[:5]), None]]
@@ -325,22 +316,7 @@ print("done")
 
 def run_limited(kind, folder):
     """Run LIMITED, whose files may not grow over 512 KiB for a while."""
-    if sys.platform == "win32":
-        pytest.skip("Windows has no limit of file sizes")
     command = [sys.executable, "-c", LIMITED, kind.__name__, str(path_in(folder, kind))]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
-
-
-def run_on_small_disk(kind, folder):
-    """Run MOUNTED in a name space of its own, where ``folder`` is a disk of 2 MiB; skip where that is not allowed."""
-    if shutil.which("unshare") is None:
-        pytest.skip("needs unshare, to mount a small disk")
-    mount = 'mount -t tmpfs -o size=2m none "$1" && exec "$2" -c "$3" "$4" "$5"'
-    script = ["sh", "-c", mount, "sh", str(folder), sys.executable, MOUNTED, kind.__name__, str(path_in(folder, kind))]
-    command = ["unshare", "--mount", "--map-root-user", *script]
-    probe = subprocess.run(["unshare", "--mount", "--map-root-user", "true"], capture_output=True, check=False)
-    if probe.returncode != 0:
-        pytest.skip("needs the right to mount a small disk")
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
 
 

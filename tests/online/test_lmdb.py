@@ -1,11 +1,13 @@
 import functools
 import os
+import shutil
 import struct
 import sys
 from pathlib import Path
 
 import pytest
 
+from likewise.core.errors import StoreError
 from likewise.online.base import OnlineStore, TableMissing
 from likewise.online.lmdb import LmdbStore, _mark_dropped, open_store
 from likewise.testing.online_suite import OnlineStoreSuite, Opener, row
@@ -13,6 +15,9 @@ from likewise.testing.online_suite import OnlineStoreSuite, Opener, row
 
 class TestLmdbStore(OnlineStoreSuite):
     """The LMDB store keeps the contract of online stores."""
+
+    backend = "lmdb"
+    runs_on = "LMDB ({lmdb})"
 
     def opener(self, folder: Path) -> Opener:
         """Open a folder in the folder."""
@@ -67,6 +72,24 @@ def test_a_forked_process_has_an_environment_of_its_own(tmp_path):
         assert [line.split()[0] for line in readers.splitlines()[1:]].count(str(child)) == 1
         for end in (*ready, *go_on):
             os.close(end)
+
+
+def test_a_folder_that_was_removed_is_not_written_to(tmp_path):
+    """A file that nobody else can see any more takes no rows, and a look says so, also where another one lies there."""
+    folder, table = tmp_path / "online.lmdb", "demo/cards"
+    with LmdbStore(folder) as store:
+        store.create([table])
+        store.look([(table, [b"a"])])
+        folder.rename(tmp_path / "away")
+        for _ in range(2):
+            with pytest.raises(StoreError, match="removed, or put back, while it was in use"):
+                store.write(table, [b"a"], [row(b"a", 1)])
+            with pytest.raises(StoreError, match="start this process again"):
+                store.look([(table, [b"a"])])
+            shutil.copytree(tmp_path / "away", folder, dirs_exist_ok=True)
+        shutil.rmtree(folder)
+        (tmp_path / "away").rename(folder)
+        assert store.write(table, [b"a"], [row(b"a", 1)]) == 1
 
 
 def test_a_dropped_table_is_removed_step_by_step(tmp_path):

@@ -9,6 +9,9 @@ from likewise.testing.online_suite import OnlineStoreSuite, Opener
 class TestMemoryStore(OnlineStoreSuite):
     """The store in memory keeps the contract of online stores."""
 
+    backend = "memory"
+    runs_on = "the process"
+
     lasting = False
     processes = False
 

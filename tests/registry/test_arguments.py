@@ -170,7 +170,13 @@ CASES: Mapping[Callable[..., Definition], tuple[Mapping[str, Any], Mapping[str, 
     ),
     FeatureService: (
         {"name": "service", "features": [VIEW]},
-        {**WORDS, "features": [VIEW[["x"]]], "logging_config": LOGGED, "precompute_online": True},
+        {
+            **WORDS,
+            "features": [VIEW[["x"]]],
+            "logging_config": LOGGED,
+            "precompute_online": True,
+            "on_failed_read": "stale",
+        },
     ),
 }
 """Class to its plainest arguments, and to another value of each argument that it takes."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from likewise.core.errors import StoreError, StoreFull, StoreUnavailable
 from likewise.registry.base import RegistryReadOnly
 from likewise.registry.database import connect, name_error, name_os_error
 from likewise.registry.file import FileRegistry
+from likewise.testing.disk import run_on_small_disk
 
 CARD = {"kind": "entity", "name": "card"}
 
@@ -24,6 +24,7 @@ from pathlib import Path
 from likewise.core.errors import StoreFull
 from likewise.registry.base import RegistryReadOnly
 from likewise.registry.file import FileRegistry
+from likewise.testing.disk import fill
 
 folder = Path(sys.argv[1])
 path = folder / "data" / "registry.db"
@@ -39,22 +40,14 @@ def refused(error, action):
 
 filler = folder / "filler"
 
-def fill():
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError:
-            pass
-
-fill()
+fill(filler)
 with FileRegistry(path) as registry:
     print(refused(StoreFull, lambda: registry.commit("demo", 0, [card], now=1)))
     assert registry.head("demo") == 0
     assert [each.name for each in folder.rglob("*")] in (["filler"], ["filler", "data"], ["data", "filler"])
     filler.unlink()
     assert registry.commit("demo", 0, [card], now=1).number == 1
-    fill()
+    fill(filler)
     print(refused(StoreFull, lambda: registry.commit("demo", 1, [card, large], now=1)))
     print(refused(StoreFull, lambda: registry.side.put("demo", "s", "a", large, 0)))
     assert registry.catalog("demo").definitions() == [card]
@@ -74,28 +67,12 @@ print("done")
 """
 
 
-def run_on_small_disk(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run MOUNTED in a name space of its own, where ``folder`` is a disk of 1 MiB; skip where that is not allowed."""
-    if shutil.which("unshare") is None:
-        pytest.skip("needs unshare, to mount a small disk")
-    unshare = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
-    mount = f'mount -t tmpfs -o size=1m none "{folder}" && echo mounted'
-    if subprocess.run([*unshare, mount], capture_output=True, text=True, timeout=60).stdout != "mounted\n":
-        pytest.skip("may not mount a small disk here")
-    return subprocess.run(
-        [*unshare, f'{mount} && exec "$0" -W error -c "$1" "{folder}"', sys.executable, MOUNTED],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
 def test_a_full_and_a_read_only_disk(tmp_path: Path) -> None:
     """On a full or read-only disk a write is refused by name, reads go on, and after the cure writes work again."""
-    done = run_on_small_disk(tmp_path)
+    done = run_on_small_disk(MOUNTED, tmp_path, 1 << 20)
     assert done.stdout.endswith("done\n"), done.stderr
     path = str(tmp_path / "data" / "registry.db")
-    _, made, committed, put, read_only, not_made, _ = done.stdout.splitlines()
+    made, committed, put, read_only, not_made, _ = done.stdout.splitlines()
     for message in (made, committed, put):
         assert message.startswith(f"no space is left for the registry {path!r}: ")
         assert "bytes are free" in message

@@ -66,11 +66,11 @@ pricing = FeatureService(name="pricing_v1", features=[stats[["rating"]], fares])
 '''
 
 
-def make_repo(folder: Path) -> Path:
-    """Write the repo, apply it, and fill its online store."""
+def make_repo(folder: Path, config: str = CONFIG, more: str = "") -> Path:
+    """Write the repo, with more definitions if there are, apply it, and fill its online store."""
     (folder / "data").mkdir(parents=True)
-    (folder / "feature_store.yaml").write_text(CONFIG)
-    (folder / "features.py").write_text(FEATURES)
+    (folder / "feature_store.yaml").write_text(config)
+    (folder / "features.py").write_text(FEATURES + more)
     noon = datetime(2024, 6, 1, 12, tzinfo=UTC)
     days = [noon - timedelta(days=3), noon - timedelta(days=1), noon - timedelta(days=2), noon - timedelta(days=30)]
     table = {

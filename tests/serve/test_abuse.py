@@ -10,6 +10,7 @@ import pytest
 from tests.serve.server_process import ServerProcess, problem
 
 READ = "/get-online-features"
+HEADERS = "host: localhost\r\ncontent-type: application/json\r\n"
 GOOD = b'{"features": ["driver_stats:trips"], "entities": {"driver_id": [1]}}'
 
 
@@ -78,11 +79,11 @@ def test_a_million_keys_are_refused_by_default(server):
 
 def test_a_body_beyond_the_limit_is_refused_before_it_is_read(server):
     """Announced or not, a body of more than 8 MiB is 413, and the connection ends."""
-    told = f"POST {READ} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99999999999\r\n\r\n"
+    told = f"POST {READ} HTTP/1.1\r\n{HEADERS}content-length: 99999999999\r\n\r\n"
     with server.raw() as client:
         client.sendall(told.encode())
         assert client.recv(65536).startswith(b"HTTP/1.1 413 ")
-    chunks = f"POST {READ} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunks = f"POST {READ} HTTP/1.1\r\n{HEADERS}transfer-encoding: chunked\r\n\r\n"
     with server.raw() as client, contextlib.suppress(BrokenPipeError, ConnectionResetError):
         client.sendall(chunks.encode())
         for _ in range(200):
@@ -115,7 +116,7 @@ def test_broken_http_is_closed_or_refused(server):
 def test_slow_senders_are_cut_off(repo):
     """Headers and bodies that trickle are cut off in the time set, and so is who connects and says nothing."""
     limits = ("--limit", "header_seconds=0.5", "--limit", "body_seconds=0.5")
-    head = f"POST {READ} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head = f"POST {READ} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     with ServerProcess(repo, *limits) as server:
         for start, drip in (
             ("", b""),

@@ -193,12 +193,14 @@ def test_too_many_at_once_are_shed_and_it_recovers(own):
 
 
 def test_other_hosts_are_refused_without_a_flag(own):
-    """Until there are access keys, only this machine is listened to, unless it is said outright (G12)."""
-    with pytest.raises(Refused, match="asks nobody for a key"):
-        ServerProcess(own, "--host", "0.0.0.0")
-    Settings(repo=own, host="0.0.0.0", allow_remote=True).check()
+    """Where other machines reach it, it does not go without access keys, unless it is said outright (G12)."""
+    with pytest.raises(Refused, match="with --auth none it asks nobody for a key"):
+        ServerProcess(own, "--host", "0.0.0.0", "--auth", "none")
+    Settings(repo=own, host="0.0.0.0", auth="none", allow_remote=True).check()
     with pytest.raises(ConfigError, match="give both --cert and --key"):
         Settings(repo=own, tls_cert=own / "features.py").check()
+    with pytest.raises(ConfigError, match=r"features\.py' are no certificate and its key"):
+        Settings(repo=own, tls_cert=own / "features.py", tls_key=own / "features.py").check()
 
 
 def test_a_taken_port_is_named(own):

@@ -58,6 +58,12 @@ def test_what_cannot_be_written_is_a_problem(server, path, body, expected):
     assert problem(server.post(path, body)) == expected
 
 
+def test_a_word_that_cannot_be_is_told_those_that_can(server):
+    """A member that is one of a few words says which, when it is another."""
+    refused = server.post("/push", {"push_source_name": "cities", "df": {}, "to": "x"}).json["detail"]
+    assert refused == "invalid enum value 'x'; known: 'online', 'offline', 'online_and_offline'"
+
+
 def test_a_materialization_answers_when_it_is_done(own):
     """POST /materialize writes a span of time, and tells what it did for each view."""
     with ServerProcess(own) as server:

@@ -159,6 +159,13 @@ def check_registry(store: FeatureStore) -> Iterator[Finding]:
     yield Finding("registry", "ok", what)
 
 
+def check_audit(store: FeatureStore) -> Iterator[Finding]:
+    """Check that no entry of the audit log was changed or is missing."""
+    found = store.check_audit()
+    if found:
+        yield Finding("audit", "ok", f"{some(len(found), 'change')} in an unbroken chain")
+
+
 def check_sources(store: FeatureStore) -> Iterator[Finding]:
     """Check that every applied source can be read, and still fits the definitions."""
     applied = list(store.definitions.contents.all())
@@ -296,6 +303,7 @@ def check_clock(store: FeatureStore) -> Iterator[Finding]:
 CHECKS = {
     "repo": check_configuration,
     "registry": check_registry,
+    "audit": check_audit,
     "sources": check_sources,
     "definitions": check_definitions,
     "online store": check_online_store,

@@ -38,7 +38,7 @@ class ExitCode(enum.IntEnum):
 MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.OK: "done; for plan: no differences",
     ExitCode.FAILED: "failed or refused: the message says what is wrong, where, and the cure",
-    ExitCode.DIFFERENT: "plan: there are differences",
+    ExitCode.DIFFERENT: "plan, verify: there are differences",
     ExitCode.UNCONFIRMED: "not confirmed: it would delete, and nobody said yes; nothing was changed",
     ExitCode.USAGE: "the command line is wrong: an unknown command or option, a missing argument",
     ExitCode.UNEXPECTED: "an error nobody expected; --debug shows where",

@@ -13,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from likewise.jobs.materialize import Event
+    from likewise.jobs.verify import VerifyEvent
 
 EVERY = 10.0
 """Seconds between two lines where there are no bars."""
@@ -47,6 +48,26 @@ def materialize_progress(bars: bool | None = None) -> Iterator[Callable[[Event],
 
 
 @contextmanager
+def verify_progress(shown: bool = True, bars: bool | None = None) -> Iterator[Callable[[VerifyEvent], None]]:
+    """Show how far a verification has come, on standard error.
+
+    Args:
+        shown: whether to.
+        bars: whether to draw a bar; None: if standard error is a terminal.
+    """
+    if not shown or not (sys.stderr.isatty() if bars is None else bars):
+        yield _VerifyLines() if shown else lambda event: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("rows", total=None)
+        yield lambda event: progress.update(task, completed=event.rows, total=event.of)
+
+
+@contextmanager
 def spinner(words: str, shown: bool | None = None) -> Iterator[None]:
     """Show on standard error that something is at work.
 
@@ -61,6 +82,19 @@ def spinner(words: str, shown: bool | None = None) -> Iterator[None]:
 
     with Console(stderr=True).status(words):
         yield
+
+
+@dataclass(slots=True)
+class _VerifyLines:
+    """Prints a line now and then."""
+
+    last: float = field(default_factory=time.monotonic)
+
+    def __call__(self, event: VerifyEvent) -> None:
+        now = time.monotonic()
+        if now - self.last >= EVERY:
+            self.last = now
+            click.echo(f"{event.rows:,} of {event.of:,} rows compared", err=True)
 
 
 @dataclass(slots=True)

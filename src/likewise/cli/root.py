@@ -48,6 +48,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "saved-datasets": "catalog",
         "projects": "catalog",
         "registry-dump": "catalog",
+        "registry": "registry",
     },
     "Move and read values": {
         "get-historical-features": "training",
@@ -57,9 +58,17 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "get-online-features": "online",
         "serve": "serve",
         "explain": "explain",
+        "verify": "verify",
         "delete-online-keys": "online",
     },
     "Look after it": {
+        "keys": "keys",
+        "backup": "backup",
+        "restore": "backup",
+        "forget": "forget",
+        "verify-online": "online_check",
+        "rebuild-online": "online_check",
+        "audit": "audit",
         "doctor": "doctor",
         "configuration": "about",
         "endpoint": "about",
@@ -82,7 +91,6 @@ LATER: Mapping[str, str] = {
     "label-views": "keep labels in a feature view",
     "dbt": "point FileSources at the tables that dbt writes",
     "demo-notebooks": "see 'likewise demo' and 'likewise init --templates'",
-    "registry": "the embedded registry makes its own tables",
 }
 """Feast's commands that come in a later version, and what to do until then."""
 EXIT_CODES: Footer = [("Exit codes", [(str(code.value), words) for code, words in MEANINGS.items()])]

@@ -33,6 +33,7 @@
     │   ├── SideConflict (transient; registry/base.py), RunSuperseded (registry/watermarks.py)
     │   ├── LeaseHeld (transient)  LeaseTaken, with who holds it; LeaseLost (registry/leases.py)
     │   └── BackendMissing         ImportError: the extra to install
+    ├── AccessRefused              PermissionError: a server does not let this access key do that
     └── NotSupported               NotImplementedError: declared, but not computed by this version
 
 ``error.transient`` is True where trying again may help; retries look only at that.
@@ -248,6 +249,13 @@ class LeaseHeld(StoreError):
 
 class BackendMissing(StoreError, ImportError):
     """A backend's library is not installed."""
+
+    def __str__(self) -> str:
+        return LikewiseError.__str__(self)
+
+
+class AccessRefused(LikewiseError, PermissionError):
+    """A server does not let this access key, or somebody without one, do what was asked."""
 
     def __str__(self) -> str:
         return LikewiseError.__str__(self)

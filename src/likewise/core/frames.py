@@ -58,6 +58,17 @@ def to_rows(table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
+def to_columns(table: pa.Table) -> dict[str, list[Any]]:
+    """Return a table as lists of Python values, column by column; maps are dicts, also inside lists and structs.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> to_columns(pa.table({"a": [1, None]}))
+        {'a': [1, None]}
+    """
+    return {name: _values(column) for name, column in zip(table.column_names, table.columns, strict=True)}
+
+
 def to_polars(table: pa.Table) -> pl.DataFrame:
     """Return a table as a polars DataFrame.
 

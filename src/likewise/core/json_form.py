@@ -41,28 +41,33 @@ _WRITTEN = frozenset(
 )
 
 
-def encode_column(values: Sequence[Any], feature_type: FeatureType) -> bytes:
-    """Return a column's values as a JSON array; hot.
+def column_encoder(feature_type: FeatureType) -> Callable[[Sequence[Any]], bytes]:
+    """Return what writes a column's values, None being null, as a JSON array; hot.
 
     Args:
-        values: as an online answer has them; None is null.
-        feature_type: their type.
+        feature_type: the type of the values, which are as an online answer has them.
 
     Example:
         >>> from likewise.core.types import Float64, Set, String
-        >>> encode_column([1.5, None, float("nan")], Float64)
+        >>> column_encoder(Float64)([1.5, None, float("nan")])
         b'[1.5,null,"NaN"]'
-        >>> encode_column([{"b", "a"}], Set(String))
+        >>> column_encoder(Set(String))([{"b", "a"}])
         b'[["a","b"]]'
     """
     if feature_type.family in _WRITTEN:
-        return _encode(values)
-    if not has_sets(feature_type):
-        done = _encode(values)  # it writes null for NaN and the infinities, so without a null there are none
-        if b"null" not in done or (feature_type.family is Family.FLOAT and done.count(b"null") == _count_none(values)):
-            return done
-    convert = to_json(feature_type)
-    return _encode(values if convert is None else _converted(values, convert))
+        return _encode
+    convert, is_float, sets = to_json(feature_type), feature_type.family is Family.FLOAT, has_sets(feature_type)
+
+    def encode(values: Sequence[Any]) -> bytes:
+        if not sets:
+            done = _encode(values)  # it writes null for NaN and the infinities, so without a null there are none
+            if done.find(b"n") < 0 or b"null" not in done:
+                return done
+            if is_float and done.count(b"null") == _count_none(values):
+                return done
+        return _encode(values if convert is None else _converted(values, convert))
+
+    return encode
 
 
 def has_sets(feature_type: FeatureType) -> bool:

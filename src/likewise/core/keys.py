@@ -66,6 +66,7 @@ _SORTED_AS_VALUES = (Family.BOOL, Family.INT, Family.TIME)
 _BOUNDS = {"Int32": (-(1 << 31), (1 << 31) - 1), "Int64": (-(1 << 63), (1 << 63) - 1)}
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,25}\s*")
 _LONGEST_DECIMAL = 1000
+_LONGEST_WHOLE = 20
 """The most digits that are written out to find out how many there are."""
 _WHOLE_DIGITS, _FRACTION_DIGITS = 20, 18
 """The most digits that a decimal key may have before, and after, its point, as in every column of decimals."""
@@ -552,6 +553,8 @@ def _whole(value: Any) -> int:
         raise TypeError
     if isinstance(value, Integral):
         return int(value)
+    if isinstance(value, decimal.Decimal) and value.adjusted() > _LONGEST_WHOLE:  # 1E+999999 takes a minute as an int
+        raise ValueError
     number = int(value) if isinstance(value, decimal.Decimal) else int(float(value))
     if number != value:
         raise ValueError
@@ -564,6 +567,8 @@ def _to_float(value: Any, wanted: FeatureType) -> float:
     number = float(value)
     if math.isnan(number) or (isinstance(value, Integral) and int(number) != int(value)):
         raise ValueError
+    if math.isinf(number) and isinstance(value, str | decimal.Decimal) and decimal.Decimal(value).is_finite():
+        raise ValueError  # 1e999 is not infinity
     if wanted.name == "Float32":
         (number,) = struct.unpack("<f", struct.pack("<f", number))
     return number + 0.0

@@ -11,6 +11,7 @@ from likewise.core.errors import InvalidFeatureReference, InvalidName
 
 _NAME = re.compile(r"[^\W\d]\w*(?:[-.]\w+)*", re.UNICODE)
 _LONGEST = 255
+_MOST_COMPARED = 10_000
 
 
 def check_name(name: object, what: str) -> str:
@@ -52,7 +53,8 @@ def near_misses(name: str, known: Iterable[str], without: str = "there is none y
         'there is none yet; add it'
     """
     names = sorted(set(known))
-    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.7)
+    few = len(str(name)) <= _LONGEST and len(names) <= _MOST_COMPARED  # to compare texts without end takes seconds
+    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.7) if few else []
     if close:
         return "did you mean " + " or ".join(map(repr, close)) + "?"
     if not names:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from likewise.core.time import span_micros
 from likewise.core.windows import BEFORE_ALL
 from likewise.define.view import FeatureView
 from likewise.jobs.materialize import ORIGINS
@@ -15,11 +15,13 @@ from likewise.plan.apply import ApplyPlan
 from likewise.plan.former import Former, formers
 from likewise.plan.lookup import deletions_name, table_name
 from likewise.plan.windows import windows_if_known
-from likewise.registry.base import CatalogConflict, Registry, RegistryReader
+from likewise.registry.audit import actor
+from likewise.registry.base import CatalogConflict, Registry, RegistryReader, SideReader
 from likewise.registry.catalog import Catalog
 from likewise.registry.definitions import read_definitions
 from likewise.registry.diff import Change, diff
-from likewise.registry.history import past_views, view_versions
+from likewise.registry.history import PastCatalogs, past_views, view_versions
+from likewise.registry.watermarks import SPACE as WATERMARKS
 from likewise.registry.watermarks import begin_anew, forget
 
 MOST_FORMERS = 4
@@ -45,21 +47,13 @@ class Applied:
         return f"{len(self.changes)} change{'s' if len(self.changes) != 1 else ''}; catalog {self.catalog} stands now"
 
 
-def author() -> str:
-    """Return who works here, for the history; empty when the system does not say."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
-
-
 def commit(registry: Registry, plan: ApplyPlan, now: int) -> Applied:
     """Commit a plan as it is.
 
     Raises:
         CatalogConflict: somebody else committed since it was made; nothing was written.
     """
-    catalog = registry.commit(plan.project, plan.base, plan.definitions, message="apply", author=author(), now=now)
+    catalog = registry.commit(plan.project, plan.base, plan.definitions, message="apply", author=actor(), now=now)
     return Applied(catalog.number, plan.changes, plan.base)
 
 
@@ -88,7 +82,7 @@ def roll_back(registry: Registry, project: str, number: int, now: int) -> Applie
         CatalogNotFound: the history has no such number.
     """
     before = registry.catalog(project)
-    catalog = registry.rollback(project, number, author=author(), now=now)
+    catalog = registry.rollback(project, number, author=actor(), now=now)
     return Applied(catalog.number, tuple(diff(before.definitions(), catalog.definitions())), before.number)
 
 
@@ -99,7 +93,7 @@ def tear_down(registry: Registry, project: str, now: int) -> Applied:
         CatalogConflict: somebody else committed meanwhile; nothing was written.
     """
     before = registry.catalog(project)
-    catalog = registry.commit(project, before.number, [], message="teardown", author=author(), now=now)
+    catalog = registry.commit(project, before.number, [], message="teardown", author=actor(), now=now)
     return Applied(catalog.number, tuple(diff(before.definitions(), catalog.definitions())), before.number)
 
 
@@ -117,14 +111,20 @@ def settle_tables(registry: Registry, store: OnlineStore, base: int, catalog: Ca
         now: the time, in microseconds since the epoch.
     """
     project = catalog.project
-    before, tables = _tables(registry.catalog(project, base)), _tables(catalog)
     views = read_definitions(catalog).views
+    tables = {name: table_name(project, view) for name, view in views.items()}
+    before = tables if base == catalog.number else _tables(registry.catalog(project, base))
+    store.keep({tables[name]: _span(view) for name, view in views.items()})
     changed = sorted(view for view in before.keys() | tables.keys() if before.get(view) != tables.get(view))
+    noted = _noted(registry.side, project) if changed else set()
+    gone: list[str] = []
+    catalogs = PastCatalogs(registry, project)
     for name in changed:
-        (begin_anew if name in before and name in tables else forget)(registry.side, project, name)
-        registry.side.remove(project, ORIGINS, name, None)
-        past = past_views(registry, project, name, base)
-        store.drop(_deletions(project, past, views.get(name) if name in before else None))
+        if name in noted:
+            (begin_anew if name in before and name in tables else forget)(registry.side, project, name)
+            registry.side.remove(project, ORIGINS, name, None)
+        past = past_views(registry, project, name, base, catalogs) if name in before else []
+        _drop(store, _deletions(project, past, views.get(name) if name in before else None))
         kept = _kept(store, project, views.get(name), past)
         left = {table_name(project, then) for then in past}.union(
             each[name] for each in (before, tables) if name in each
@@ -132,16 +132,45 @@ def settle_tables(registry: Registry, store: OnlineStore, base: int, catalog: Ca
         if name in views and tables[name] not in kept and windows_if_known(views[name]) is not None:
             ahead = latest_ahead(store, left)
             is_new = not _was_before(registry, catalog, name) and not _is_there(store, tables[name])
-            store.drop([] if is_new else sorted(left - kept))
+            _drop(store, [] if is_new else sorted(left - kept))
             store.create([tables[name]])
             _start(store, tables[name], views[name], BEFORE_ALL if is_new else max(now, ahead))
         else:
-            store.drop(sorted(left - kept))
+            gone += sorted(left - kept)
+    _drop(store, gone)
     store.create(list(tables.values()))
     for name, view in views.items():
         windows = windows_if_known(view)
         if windows is not None and not windows.has_source:
             _start(store, tables[name], view, now)
+
+
+def _noted(side: SideReader, project: str) -> set[str]:
+    """Return the views of which something is noted beside the catalogs; a new view is not asked for one by one."""
+    return {*side.items(project, WATERMARKS), *side.items(project, ORIGINS)}
+
+
+def _drop(store: OnlineStore, tables: Sequence[str]) -> None:
+    if tables:
+        store.drop(tables)
+
+
+def restart_states(store: OnlineStore, project: str, view: FeatureView, now: int) -> None:
+    """Empty the table of a view with windows: it is served again once it is back-filled up to now.
+
+    Keys that were deleted stay deleted. What was pushed to the online store only is gone.
+
+    Args:
+        store: the online store.
+        project: the project.
+        view: the view, which has a batch source.
+        now: the time, in microseconds since the epoch.
+    """
+    table = table_name(project, view)
+    ahead = latest_ahead(store, {table})
+    store.drop([table])
+    store.create([table])
+    _start(store, table, view, max(now, ahead))
 
 
 def live_formers(store: OnlineStore, project: str, view: FeatureView, past: Sequence[FeatureView]) -> list[Former]:
@@ -191,6 +220,11 @@ def _is_there(store: OnlineStore, table: str) -> bool:
     except TableMissing:
         return False
     return True
+
+
+def _span(view: FeatureView) -> int | None:
+    """Return for how long a view's records count, in microseconds; None for ever, as all that windows keep does."""
+    return None if view.ttl is None or windows_if_known(view) is not None else span_micros(view.ttl)
 
 
 def _tables(catalog: Catalog) -> dict[str, str]:

@@ -33,7 +33,7 @@ _BLOCK = 1 << 18
 """About how many events are taken at a time; those of one key are never parted."""
 _PAGE = 10_000
 """How many states are looked at at a time when the run ends."""
-_FIRST_KEY = b"\x00\xff"
+FIRST_KEY = b"\x00\xff"
 """Lies between the reserved keys and those of entities."""
 
 
@@ -94,7 +94,7 @@ class Backfill:
         Returns:
             Why it is not, when it is not; else nothing.
         """
-        table, after = self._plan.table, _FIRST_KEY
+        table, after = self._plan.table, FIRST_KEY
         while page := self._store.scan(table, after, _PAGE):
             after = page[-1][0]
             left = [key for key, record in page if key not in self._kept and self._is_older(key, record)]

@@ -26,7 +26,7 @@ from likewise.core.time import from_micros
 from likewise.core.types import FeatureType, arrow_type, type_from_arrow
 from likewise.define.view import FeatureView
 from likewise.jobs.files import write_parquet
-from likewise.offline.base import OfflineEngine, Part, Span
+from likewise.offline.base import OfflineEngine, Part, Removed, Span
 from likewise.offline.files import fingerprint
 from likewise.plan.scan import Derivation, GivenRows, Location, Scan, ScanColumn, derivation_of, refuse_foreign
 from likewise.plan.training import TrainingPlan
@@ -115,9 +115,17 @@ class DerivedEngine(OfflineEngine):
         """Return the number of rows."""
         return self._engine.count(self._readable(scan))
 
+    def state_of(self, scan: Scan) -> str:
+        """Return a text that is another one once the source, or what is made of it, has changed."""
+        return self._engine.state_of(self._readable(scan))
+
     def append(self, location: Location, rows: pa.Table, token: bytes | None = None) -> str:
         """Add rows to a source as one new file, and return its path."""
         return self._engine.append(location, rows, token)
+
+    def remove(self, location: Location, keys: Mapping[str, pa.Scalar]) -> Removed:
+        """Remove the rows of a key from the files that were added to a source."""
+        return self._engine.remove(location, keys)
 
     def query(self, sql: str, tables: Mapping[str, pa.RecordBatchReader] | None = None) -> pa.RecordBatchReader:
         """Run one SQL query, and return its rows in order."""

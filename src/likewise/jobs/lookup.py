@@ -6,25 +6,30 @@ column by column. What all rows share (all found, none too old) is found out wit
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from copy import copy
 from datetime import timedelta
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
 
-from likewise.core.errors import EntityKeyError, RequestDataMissing, RequestError
+from likewise.core.errors import EntityKeyError, RequestDataMissing, RequestError, StoreError
 from likewise.core.keys import KeyCodec, coerce
 from likewise.core.names import near_misses
 from likewise.core.time import from_micros, span_text
 from likewise.core.types import FeatureType, Int64
+from likewise.jobs.found import Found, nothing_read, without
 from likewise.jobs.notices import say_once
-from likewise.online.base import OnlineStore, Request
+from likewise.online.allowance import is_bounded, refuse_large, sized
+from likewise.online.base import OnlineStore, Request, StoreClosed, TableMissing
+from likewise.online.guard import LastGood
 from likewise.online.response import Answered, FieldStatus, OnlineResponse
 from likewise.online.rows import Decoded, Layout, RowReader
 from likewise.online.window_state import META_KEY, WindowStates, WindowValues
-from likewise.plan.lookup import LookupPlan, LookupStep, Output, ViewRead
+from likewise.plan.lookup import LookupPlan, Output, ViewRead
 from likewise.plan.windows import WindowSet
 
 Rows = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
@@ -33,7 +38,7 @@ Columns = Mapping[str, Sequence[Any]]
 """Values by column."""
 LayoutReader = Callable[[str, int], Layout | None]
 """Returns the layout with an id that a view had once, by the view's name; None when it never had it."""
-_NOT_FOUND = FieldStatus.NOT_FOUND
+_INVALID, _PRESENT, _NOT_FOUND = FieldStatus.INVALID, FieldStatus.PRESENT, FieldStatus.NOT_FOUND
 _ALL_KNOWN: Mapping[int, Sequence[int]] = {}
 MOST_KEYS = 1_000_000
 """How many rows one request may have."""
@@ -49,32 +54,24 @@ class _Tolist(Protocol):
 class ListRunner(Protocol):
     """Runs an on-demand view's function on lists of Python values."""
 
-    def run_lists(self, columns: Mapping[str, Sequence[Any]], rows: int) -> dict[str, list[Any]]:
-        """Return the function's outputs, one value for each row."""
+    def run_lists(
+        self, columns: Mapping[str, Sequence[Any]], rows: int, settled: Container[str] = ()
+    ) -> dict[str, list[Any]]:
+        """Return the function's outputs, one value for each row; inputs that are settled are as declared."""
         ...
 
 
-class Found(msgspec.Struct, frozen=True):
-    """The records of one view for the rows of a request."""
+class Asked(msgspec.Struct, frozen=True):
+    """One request, taken apart."""
 
-    columns: Sequence[Sequence[Any]]
-    """The values, one column for each wanted feature."""
-    states: Sequence[FieldStatus] | None
-    """What is known of each row's record; None when all are there and count."""
-    times: Sequence[int | None]
-    """The event time of each row's record; None where there is none."""
-    unknown: Mapping[int, Sequence[int]]
-    """Number of a wanted feature to the rows whose records do not have it yet."""
-
-    def states_of(self, wanted: int) -> Sequence[FieldStatus] | None:
-        """Return what is known of each row's record as far as one wanted feature goes."""
-        rows = self.unknown.get(wanted)
-        if rows is None:
-            return self.states
-        states = [FieldStatus.PRESENT] * len(self.times) if self.states is None else list(self.states)
-        for row in rows:
-            states[row] = FieldStatus.NOT_FOUND
-        return states
+    columns: Columns
+    """What it gives, by column."""
+    keys: Columns
+    """Its key columns, as their types have them."""
+    count: int
+    """How many rows it has."""
+    requests: Sequence[Request]
+    """What to read of the store."""
 
 
 class Lookup:
@@ -86,6 +83,7 @@ class Lookup:
         runners: the on-demand views' functions, by view.
         read_layout: finds the layout of records that were written under an earlier definition.
         verify: whether each read checks the check sums of its records.
+        last_good: remembers what was read, for a plan that takes old values where the store fails; None: nobody does.
     """
 
     def __init__(
@@ -95,9 +93,12 @@ class Lookup:
         runners: Mapping[str, ListRunner],
         read_layout: LayoutReader,
         verify: bool = False,
+        last_good: LastGood | None = None,
     ) -> None:
         self.plan = plan
         self._store = store
+        self._last_good = last_good if plan.on_failed_read == "stale" else None
+        self._is_last = False
         self._runners = runners
         self._keys = [KeyCodec(group.types, group.columns) for group in plan.groups]
         self._readers = [_reader(read, read_layout, verify) for read in plan.reads]
@@ -106,6 +107,10 @@ class Lookup:
         self._entity_of = {c: e for group in plan.groups for c, e in zip(group.columns, group.entities, strict=True)}
         direct = all(output.read >= 0 for output in plan.outputs)
         self._direct = [(o.name, o.type, o.read, o.position) for o in plan.outputs] if direct else None
+        self._settled = [
+            frozenset(item.name for item in step.inputs if item.read >= 0 and plan.reads[item.read].windows is None)
+            for step in plan.steps
+        ]
         self._wanted = [*self._key_types, *(name for name, _, _ in plan.request)]
         self.given_types: Mapping[str, FeatureType] = self._key_types | {name: kind for name, kind, _ in plan.request}
         """The columns that a request has to give, with their types: keys first, then what on-demand views need."""
@@ -121,18 +126,137 @@ class Lookup:
             EntityKeyError: a key is missing, null or of the wrong type.
             RequestDataMissing: a request value that an on-demand view needs is missing.
         """
+        asked = self.ask(rows)
+        try:
+            records = self._store.read(asked.requests) if asked.requests else []
+        except StoreError as error:
+            return self.without(asked, error, now)
+        return self.answer(asked, records, now)
+
+    def ask(self, rows: Rows) -> Asked:
+        """Return what a request asks of the store; who reads it himself goes on with :meth:`answer`.
+
+        Args:
+            rows: as for :meth:`read`, and with its errors.
+        """
         columns, count = self._columns(rows)
         keys = {name: self._coerced(name, columns[name]) for name in self._key_types}
-        found = self._read([self._encode(index, keys, count) for index in range(len(self._keys))], now)
-        computed = [self._compute(step, columns, found, count) for step in self.plan.steps]
+        encoded = [self._encode(index, keys, count) for index in range(len(self._keys))]
+        requests = [request for reader in self._readers for request in reader.requests(encoded[reader.group])]
+        return Asked(columns, keys, count, requests)
+
+    def answer(self, asked: Asked, records: Sequence[Sequence[bytes | None]], now: int) -> OnlineResponse:
+        """Answer a request.
+
+        Args:
+            asked: the request.
+            records: what the store said to its requests.
+            now: the time the answer is for, in microseconds since the epoch.
+
+        Raises:
+            AnswerTooLarge: the records have more bytes than the read may bring along.
+        """
+        if is_bounded():
+            refuse_large(sum(map(sized, records)))
+        if self._last_good is not None:
+            self._last_good.keep(asked.requests, records)
+        found, first = [], 0
+        for reader in self._readers:
+            after = first + reader.tables
+            found.append(reader.found(asked.requests[first][1], records[first:after], now))
+            first = after
+        computed = [self._compute(at, asked.columns, found, asked.count) for at in range(len(self.plan.steps))]
         if self._direct is not None and not any(view.unknown for view in found):
             answered = [
                 Answered(name, kind, (view := found[read]).columns[position], view.states, view.times)
                 for name, kind, read, position in self._direct
             ]
         else:
-            answered = [_answer(output, found, computed, count) for output in self.plan.outputs]
-        return OnlineResponse(keys, self._key_types, answered)
+            answered = [_answer(output, found, computed, asked.count) for output in self.plan.outputs]
+        return OnlineResponse(asked.keys, self._key_types, answered, found)
+
+    # Where the store fails
+
+    def last(self) -> Lookup:
+        """Return the same read for the last time: that a table is missing is a failure of the store then."""
+        if self.plan.on_failed_read == "error":
+            return self
+        twin = copy(self)
+        twin._is_last = True
+        return twin
+
+    def without(self, asked: Asked, error: StoreError, now: int) -> OnlineResponse:
+        """Answer a request that the store failed, as its service says; the error, if it says nothing.
+
+        Args:
+            asked: the request.
+            error: why it failed.
+            now: the time the answer is for, in microseconds since the epoch.
+        """
+        is_answer = isinstance(error, TableMissing) and not self._is_last
+        if self.plan.on_failed_read == "error" or is_answer or isinstance(error, StoreClosed):
+            raise error
+        found = self._remembered(asked, now)
+        computed: list[dict[str, list[Any]]] = []
+        invalid: list[frozenset[int]] = []
+        for at, step in enumerate(self.plan.steps):
+            parts = [found[item.read].invalid for item in step.inputs if item.read >= 0]
+            invalid.append(frozenset().union(*parts))
+            computed.append(self._compute_known(at, asked, found, invalid[-1]))
+        answered = [_answer(output, found, computed, asked.count) for output in self.plan.outputs]
+        for at, output in enumerate(self.plan.outputs):
+            if output.read < 0 and (rows := invalid[output.position]):
+                states = [_INVALID if row in rows else _PRESENT for row in range(asked.count)]
+                answered[at] = msgspec.structs.replace(answered[at], states=states)
+        failed, stale = self._told(found, invalid, asked.count)
+        return OnlineResponse(asked.keys, self._key_types, answered, found, failed, stale)
+
+    def _remembered(self, asked: Asked, now: int) -> list[Found]:
+        """Return what was last read, as it counts now; nothing of the keys that were never read."""
+        if self._last_good is None:
+            return [nothing_read(len(read.wanted), asked.count) for read in self.plan.reads]
+        records, unknown = self._last_good.find(asked.requests)
+        found, first = [], 0
+        for reader, read in zip(self._readers, self.plan.reads, strict=True):
+            after = first + reader.tables
+            rows = reader.rows_of(unknown[first:after], asked.count)
+            if len(rows) == asked.count:
+                found.append(nothing_read(len(read.wanted), asked.count))
+            else:
+                keys = asked.requests[first][1]
+                found.append(without(reader.found(keys, records[first:after], now), rows))
+            first = after
+        return found
+
+    def _compute_known(
+        self, at: int, asked: Asked, found: Sequence[Found], invalid: frozenset[int]
+    ) -> dict[str, list[Any]]:
+        """Compute an on-demand view for the rows whose inputs are known; its function never sees a made-up null."""
+        if not invalid:
+            return self._compute(at, asked.columns, found, asked.count)
+        step = self.plan.steps[at]
+        rows = [row for row in range(asked.count) if row not in invalid]
+        inputs = {
+            item.name: [values[row] for row in rows]
+            for item in step.inputs
+            for values in [found[item.read].columns[item.position] if item.read >= 0 else asked.columns[item.name]]
+        }
+        outputs = self._runners[step.view].run_lists(inputs, len(rows), self._settled[at])
+        whole: dict[str, list[Any]] = {name: [None] * asked.count for name in outputs}
+        for name, values in outputs.items():
+            for row, value in zip(rows, values, strict=True):
+                whole[name][row] = value
+        return whole
+
+    def _told(self, found: Sequence[Found], invalid: Sequence[frozenset[int]], count: int) -> tuple[int, int]:
+        """Return how many values could not be read, and how many are made of what was read earlier."""
+        failed = stale = 0
+        for output in self.plan.outputs:
+            rows = found[output.read].invalid if output.read >= 0 else invalid[output.position]
+            failed += len(rows)
+            if output.read >= 0 or any(item.read >= 0 for item in self.plan.steps[output.position].inputs):
+                stale += count - len(rows)
+        return failed, stale
 
     def _coerced(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
         """Return a key column as its type has it; plain integers need nothing but to fit, which their bytes tell."""
@@ -148,22 +272,13 @@ class Lookup:
                 coerce(name, keys[name], self._key_types[name])
             raise
 
-    def _read(self, keys: Sequence[Sequence[bytes]], now: int) -> list[Found]:
-        asked = [reader.requests(keys[reader.group]) for reader in self._readers]
-        records = self._store.read([request for requests in asked for request in requests]) if asked else []
-        found, first = [], 0
-        for reader, requests in zip(self._readers, asked, strict=True):
-            after = first + len(requests)
-            found.append(reader.found(requests[0][1], records[first:after], now))
-            first = after
-        return found
-
-    def _compute(self, step: LookupStep, columns: Columns, found: Sequence[Found], count: int) -> dict[str, list[Any]]:
+    def _compute(self, at: int, columns: Columns, found: Sequence[Found], count: int) -> dict[str, list[Any]]:
+        step = self.plan.steps[at]
         inputs = {
             item.name: found[item.read].columns[item.position] if item.read >= 0 else columns[item.name]
             for item in step.inputs
         }
-        return self._runners[step.view].run_lists(inputs, count)
+        return self._runners[step.view].run_lists(inputs, count, self._settled[at])
 
     def _columns(self, rows: Rows) -> tuple[dict[str, Sequence[Any]], int]:
         """Return the columns that the plan needs, and the number of rows."""
@@ -256,6 +371,9 @@ class ValuesReader:
         rows: takes its records apart.
     """
 
+    tables: ClassVar[int] = 1
+    """How many requests it makes of the store."""
+
     def __init__(self, read: ViewRead, rows: RowReader) -> None:
         self.group = read.group
         self._read = read
@@ -268,6 +386,10 @@ class ValuesReader:
     def found(self, keys: Sequence[bytes], records: Sequence[Sequence[bytes | None]], now: int) -> Found:
         """Return what the records say at a time."""
         return _judged(self._rows.decode(keys, records[0]), self._read, now)
+
+    def rows_of(self, unknown: Sequence[Sequence[int]], count: int) -> Collection[int]:
+        """Return the rows that cannot be answered without some of the keys that were asked for."""
+        return unknown[0]
 
 
 class WindowsReader:
@@ -284,6 +406,7 @@ class WindowsReader:
     def __init__(self, read: ViewRead, windows: WindowSet) -> None:
         self.group = read.group
         self._tables = [read.table, *(former.table for former in read.formers)]
+        self.tables = len(self._tables)
         self._states = WindowStates(windows, read.table, windows.has_source)
         place = {feature.name: number for number, feature in enumerate(windows.features)}
         self._wanted = tuple(place[name] for name in read.wanted)
@@ -315,6 +438,11 @@ class WindowsReader:
         }
         return Found(values.columns, None, values.times, unknown)
 
+    def rows_of(self, unknown: Sequence[Sequence[int]], count: int) -> Collection[int]:
+        """Return the rows that cannot be answered without some of the keys; the first one says something of all."""
+        places = {place for each in unknown for place in each}
+        return range(count) if 0 in places else {place - 1 for place in places}
+
 
 def _completed(values: WindowValues, before: WindowValues, numbers: Sequence[int]) -> WindowValues:
     """Return values with those of earlier states in the place of what is not known.
@@ -341,7 +469,9 @@ def _judged(decoded: Decoded, read: ViewRead, now: int) -> Found:
     oldest = None if read.ttl is None else now - read.ttl
     first, last = decoded.span or (now, now)
     if (oldest is None or first >= oldest) and last <= now:
-        return Found(columns, _there_or_not(times) if decoded.absent else None, times, decoded.unknown)
+        return Found(
+            columns, _there_or_not(times) if decoded.absent else None, times, decoded.unknown, span=decoded.span
+        )
     states = [_state(at, oldest, now) for at in times]
     if FieldStatus.OUTSIDE_MAX_AGE in states:
         _warn_expired(read, first, now)
@@ -350,7 +480,7 @@ def _judged(decoded: Decoded, read: ViewRead, now: int) -> Found:
     hidden = [state is not FieldStatus.PRESENT for state in states]
     blank = [[None if hide else value for value, hide in zip(column, hidden, strict=True)] for column in columns]
     shown = [None if state is FieldStatus.NOT_FOUND else at for at, state in zip(times, states, strict=True)]
-    return Found(blank, states, shown, decoded.unknown)
+    return Found(blank, states, shown, decoded.unknown, span=decoded.span)
 
 
 def _there_or_not(times: Sequence[int | None]) -> list[FieldStatus]:
@@ -371,7 +501,13 @@ def _answer(
         view = found[output.read]
         states = view.states if not view.unknown else view.states_of(output.position)
         return Answered(output.name, output.type, view.columns[output.position], states, view.times)
-    return Answered(output.name, output.type, computed[output.position][output.feature], None, [None] * count)
+    return Answered(output.name, output.type, computed[output.position][output.feature], None, _no_times(count))
+
+
+@functools.lru_cache(64)
+def _no_times(count: int) -> Sequence[None]:
+    """Return event times for what has none; the same each time, so whoever writes them does it once for all columns."""
+    return (None,) * count
 
 
 def _reader(read: ViewRead, read_layout: LayoutReader, verify: bool) -> ValuesReader | WindowsReader:

@@ -127,7 +127,7 @@ def materialize(plan: MaterializePlan, kit: Kit) -> Done:
         SourceError: the source cannot be read as defined; nothing of the chunk at hand was written.
     """
     began = time.monotonic()
-    with _held(plan, kit) as hold:
+    with held(kit.side, plan.project, plan.view, kit.lease_seconds) as hold:
         writer = _Writer(plan, kit, hold)
         left = writer.run()
     seconds = time.monotonic() - began
@@ -150,7 +150,8 @@ class _Writer:
         plan, kit = self.plan, self.kit
         rows = kit.engine.count(plan.scan)
         chunks = max(1, -(-rows // kit.chunk_rows))
-        wanted = Run(uuid.uuid4().hex, self.hold.lease.token, plan.definition, plan.start, plan.end, chunks)
+        source, token = kit.engine.state_of(plan.scan), self.hold.lease.token
+        wanted = Run(uuid.uuid4().hex, token, plan.definition, plan.start, plan.end, chunks, source=source)
         self._warn_if_ahead()
         self._drop_other_origin()
         kit.store.create([plan.table])
@@ -233,28 +234,45 @@ class LatestRows:
     def __init__(self, plan: MaterializePlan, kit: Kit) -> None:
         self._plan = plan
         self._kit = kit
-        self._keys = KeyCodec(plan.key_types, plan.keys)
-        self._rows = RowWriter(Layout.of(zip(plan.names, plan.types, strict=True)))
+        self._rows = RecordsOfRows(plan)
 
     def chunk(self, part: Part) -> Iterator[tuple[int, int]]:
         """Write the rows of a part of the keys; yield how many keys were read and written, from time to time."""
+        for batch in self.batches(part):
+            yield batch.num_rows, self._kit.store.write(self._plan.table, *self._rows.of(batch))
+
+    def batches(self, part: Part) -> Iterator[pa.RecordBatch]:
+        """Yield the latest rows of a part of the keys, in the order of the keys."""
         span = Span(self._plan.start, self._plan.end)
-        latest = _in_key_order(self._kit.engine.latest(self._plan.scan, span, part), self._keys)
-        for batch in latest.to_batches(self._kit.batch_keys) if latest is not None else ():
-            yield batch.num_rows, self._write(batch)
+        latest = _in_key_order(self._kit.engine.latest(self._plan.scan, span, part), self._rows.keys)
+        return iter(latest.to_batches(self._kit.batch_keys) if latest is not None else ())
 
     def finish(self) -> str:
         """Do nothing: each row is whole by itself, and served."""
         return ""
 
-    def _write(self, batch: pa.RecordBatch) -> int:
-        count = len(self._plan.keys)
-        columns = batch.columns
+
+class RecordsOfRows:
+    """Makes the online records of a view without windows from rows of its source.
+
+    Args:
+        plan: says which columns are what.
+    """
+
+    def __init__(self, plan: MaterializePlan) -> None:
+        self.keys = KeyCodec(plan.key_types, plan.keys)
+        """Encodes the keys."""
+        self.layout = Layout.of(zip(plan.names, plan.types, strict=True))
+        """What the records hold."""
+        self._writer = RowWriter(self.layout)
+
+    def of(self, batch: pa.RecordBatch) -> tuple[list[bytes], list[bytes]]:
+        """Return the keys and the records of rows: key columns, the two times, then the values."""
+        count, columns = len(self.keys.types), batch.columns
         event = columns[batch.schema.get_field_index(EVENT_TIME)]
         created = columns[batch.schema.get_field_index(CREATED_TIME)]
-        found = self._keys.encode_arrow(columns[:count], batch.num_rows)
-        records = self._rows.encode_arrow(found, event, created, columns[count + 2 :])
-        return self._kit.store.write(self._plan.table, found, records)
+        found = self.keys.encode_arrow(columns[:count], batch.num_rows)
+        return found, self._writer.encode_arrow(found, event, created, columns[count + 2 :])
 
 
 def _in_key_order(batches: Iterator[pa.RecordBatch], keys: KeyCodec) -> pa.Table | None:
@@ -310,19 +328,30 @@ class Hold:
 
 
 @contextmanager
-def _held(plan: MaterializePlan, kit: Kit) -> Iterator[Hold]:
-    name, ttl = f"materialize/{plan.view}", int(kit.lease_seconds * 1_000_000)
+def held(side: SideTable, project: str, view: str, seconds: float) -> Iterator[Hold]:
+    """Keep others from materializing a view.
+
+    Args:
+        side: where leases are kept.
+        project: the project.
+        view: the view.
+        seconds: for how long others are kept from it when this process dies.
+
+    Raises:
+        LeaseTaken: another run is at this view.
+    """
+    name, ttl = f"materialize/{view}", int(seconds * 1_000_000)
     owner = f"{socket.gethostname()}:{os.getpid()}"
     try:
-        lease = acquire(kit.side, plan.project, name, owner, ttl=ttl, now=SystemClock().now())
+        lease = acquire(side, project, name, owner, ttl=ttl, now=SystemClock().now())
     except LeaseTaken as taken:
         if not _is_dead(taken.owner):
             raise
-        left = holder(kit.side, plan.project, name, now=SystemClock().now())
+        left = holder(side, project, name, now=SystemClock().now())
         if left is not None and left.owner == taken.owner:
-            release(kit.side, left)
-        lease = acquire(kit.side, plan.project, name, owner, ttl=ttl, now=SystemClock().now())
-    hold = Hold(kit.side, lease, kit.lease_seconds)
+            release(side, left)
+        lease = acquire(side, project, name, owner, ttl=ttl, now=SystemClock().now())
+    hold = Hold(side, lease, seconds)
     try:
         yield hold
     finally:
@@ -343,6 +372,11 @@ def _is_dead(owner: str) -> bool:
     return False
 
 
+def name_table(project: str) -> str:
+    """Return the table in which an online store's own name is."""
+    return f"{project}/.store"
+
+
 def recognize_store(side: SideTable, store: OnlineStore, project: str, now: int, states: Iterable[str] = ()) -> None:
     """Forget what was materialized, if the online store is not the one that it was materialized into.
 
@@ -357,7 +391,7 @@ def recognize_store(side: SideTable, store: OnlineStore, project: str, now: int,
         states: the tables of windows' states, which are emptied if the store was used before, and another one since:
             they lack what was pushed to that.
     """
-    table, key, named = f"{project}/.store", KeyCodec([]).encode([], 1), Layout.of([("name", String)])
+    table, key, named = name_table(project), KeyCodec([]).encode([], 1), Layout.of([("name", String)])
     store.create([table])
     [found] = store.read([(table, key)])
     is_new = found == [None]

@@ -45,6 +45,18 @@ class Part:
     """How many there are, at least 1."""
 
 
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was removed from the files of a source."""
+
+    rows: int
+    """How many rows."""
+    files: tuple[str, ...]
+    """The files that were written anew."""
+    left: Mapping[str, int]
+    """Files that were not added by a push or a write, and so stay as they are, with how many such rows each has."""
+
+
 class OfflineEngine(ABC):
     """Reads sources and joins them as of times; one semantics for all engines (S1-S4, S8).
 
@@ -127,6 +139,10 @@ class OfflineEngine(ABC):
     def count(self, scan: Scan) -> int:
         """Return the number of rows of a source, without reading them where the format allows."""
 
+    def state_of(self, scan: Scan) -> str:
+        """Return a text that is another one once the source has changed; empty where that cannot be told."""
+        return ""
+
     @abstractmethod
     def pinned(self, location: Location) -> Location:
         """Return a location that stands for the files that a source has now, whatever is added to it later."""
@@ -149,6 +165,15 @@ class OfflineEngine(ABC):
 
         The file appears whole or not at all (temp, fsync, rename, fsync of the directory). Rows of a token that were
         added before are not added again; the path is that of their file.
+        """
+
+    @abstractmethod
+    def remove(self, location: Location, keys: Mapping[str, pa.Scalar]) -> Removed:
+        """Remove the rows of a key from the files that :meth:`append` added; no other file is touched.
+
+        Args:
+            location: where the source lies; it is :meth:`guarded` alone meanwhile.
+            keys: column of the files to the value that it must have; all of them.
         """
 
     @abstractmethod

@@ -7,6 +7,7 @@ a database does best: it matches keys of any type, and runs the SQL of a caller 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,13 +22,13 @@ from likewise.config import OfflineStoreConfig
 from likewise.core.columns import Column
 from likewise.core.types import FeatureType, UnixTimestamp, arrow_type
 from likewise.offline.asof import Ints
-from likewise.offline.base import CREATED_TIME, EVENT_TIME, OfflineEngine, Part, Span
+from likewise.offline.base import CREATED_TIME, EVENT_TIME, OfflineEngine, Part, Removed, Span
 from likewise.offline.duckdb_expression import expression_type
 from likewise.offline.duckdb_inputs import Evaluator
 from likewise.offline.duckdb_sql import Session, SqlMatcher, run_query
 from likewise.offline.event_rows import event_schema, in_order, with_inputs
 from likewise.offline.fetch import Fetched, fetch_in_order
-from likewise.offline.files import add_file, files_of, fingerprint
+from likewise.offline.files import add_file, files_of, fingerprint, remove_rows
 from likewise.offline.joins import Spine, Tools, join_all, latest_places
 from likewise.offline.match import comparable, flags, part_numbers, whole_numbers
 from likewise.offline.memory import answer_bytes, parse_size, result_bytes, slices, usual_limit
@@ -126,6 +127,10 @@ class DuckDBEngine(OfflineEngine):
         spooled = self._spools.part(stamp, part.number, lambda: self._spool_events(scan, inputs, span, part.of))
         return in_order(scan, spooled, event_schema(scan, inputs))
 
+    def state_of(self, scan: Scan) -> str:
+        """Return a text that is another one once a file of the source was added, removed or written anew."""
+        return hashlib.sha256(repr(fingerprint(scan.location)).encode()).hexdigest()
+
     def count(self, scan: Scan) -> int:
         """Return the number of rows of a source; text files are read for it."""
         with self._working() as (pool, _):
@@ -142,6 +147,10 @@ class DuckDBEngine(OfflineEngine):
     def append(self, location: Location, rows: pa.Table, token: bytes | None = None) -> str:
         """Add rows to a source as one new Parquet file, and return its path (:mod:`likewise.offline.files`)."""
         return add_file(location, rows, token)
+
+    def remove(self, location: Location, keys: Mapping[str, pa.Scalar]) -> Removed:
+        """Remove the rows of a key from the files that were added to a source."""
+        return remove_rows(location, keys)
 
     def query(self, sql: str, tables: Mapping[str, pa.RecordBatchReader] | None = None) -> pa.RecordBatchReader:
         """Run one SQL query, and return its rows in order; paths in it start from the working folder or the repo.

@@ -27,14 +27,18 @@ import re
 import secrets
 import time
 import urllib.parse
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from likewise.core.errors import SourceError, SourceMissing
 from likewise.core.names import near_misses
 from likewise.define.source import FORMATS
+from likewise.offline.base import Removed
 from likewise.offline.disk import room_for, sync_folder
 from likewise.plan.scan import Location
 
@@ -102,6 +106,91 @@ def add_file(location: Location, rows: pa.Table, token: bytes | None = None) -> 
     except OSError as error:
         raise SourceError(f"{target} cannot be written: {error}", cure="see to the folder and its rights") from error
     return str(target)
+
+
+def remove_rows(location: Location, keys: Mapping[str, pa.Scalar]) -> Removed:
+    """Remove the rows of a key from the files that were added to a source; no other file is touched.
+
+    A file that holds such rows is written anew without them, and stands whole in its place; it stays even without a
+    row, so that a push of its token still adds nothing.
+
+    Args:
+        location: where the source lies; nobody may add to it meanwhile (:mod:`likewise.offline.source_lock`).
+        keys: column of the files to the value it must have; all of them.
+
+    Raises:
+        SourceError: a file cannot be read or written.
+        StoreFull: the disk is full; files stand as they were, or without the rows.
+    """
+    removed, rewritten, left = 0, [], {}
+    for path, form in files_of(location):
+        if form != "parquet" or _STAMPED.fullmatch(Path(path).stem) is None:
+            if found := rows_of_key(path, form, keys):
+                left[path] = found
+        elif found := remove_from_file(path, keys):
+            removed += found
+            rewritten.append(path)
+    return Removed(removed, tuple(rewritten), left)
+
+
+def remove_from_file(path: str, keys: Mapping[str, pa.Scalar]) -> int:
+    """Remove the rows of a key from a Parquet file, which is written anew if it has any; return how many they were.
+
+    Args:
+        path: the file.
+        keys: column of the file to the value it must have; all of them.
+
+    Raises:
+        SourceError: it cannot be read or written.
+        StoreFull: the disk is full; the file stands as it was.
+    """
+    found = rows_of_key(path, "parquet", keys)
+    if found:
+        _keep_others(Path(path), keys)
+    return found
+
+
+def rows_of_key(path: str, form: str, keys: Mapping[str, pa.Scalar]) -> int:
+    """Return how many rows of a key a file of a format holds.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    try:
+        opened = ds.dataset(path, format="json" if form == "jsonl" else form)
+        condition = _is_key(opened.schema, keys)
+        return 0 if condition is None else int(opened.count_rows(filter=condition))
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{path} cannot be read: {error}", cure="restore the file, or take it away") from error
+
+
+def _is_key(schema: pa.Schema, keys: Mapping[str, pa.Scalar]) -> pc.Expression | None:
+    """Return what is true of the rows of a key; None where no row can be: a column is missing, or of another kind."""
+    condition: pc.Expression | None = None
+    for name, value in keys.items():
+        if name not in schema.names:
+            return None
+        kind = schema.field(name).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        try:
+            equal = pc.field(name).cast(kind) == value.cast(kind)
+        except pa.ArrowException:
+            return None
+        condition = equal if condition is None else condition & equal
+    return condition
+
+
+def _keep_others(path: Path, keys: Mapping[str, pa.Scalar]) -> None:
+    rows = pq.ParquetFile(path).read()  # not as a part of a folder, whose name would add columns
+    condition = _is_key(rows.schema, keys)
+    assert condition is not None
+    others = rows.filter(~condition | condition.is_null()).replace_schema_metadata(rows.schema.metadata)
+    try:
+        with room_for(f"{others.num_rows:,} rows in {path}"):
+            _write(others, path)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be written: {error}", cure="see to the folder and its rights") from error
 
 
 def _own_files(location: Location) -> list[str]:

@@ -8,17 +8,21 @@ Errors that only online stores have::
 
     StoreError
     ├── TableMissing     LookupError: a table that was not created, or was dropped
-    └── StoreClosed      the store was closed
+    ├── StoreClosed      the store was closed
+    └── StoreUnavailable
+        ├── Disconnected            the connection broke, or could not be made
+        ├── StoreShunned            a store that failed again and again is not asked (guard.py)
+        └── DeadlineExceeded        TimeoutError: the call's own time is over (deadline.py)
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
-from likewise.core.errors import RecordCorrupt, StoreError
+from likewise.core.errors import RecordCorrupt, StoreError, StoreUnavailable
 from likewise.online import rows
 from likewise.online.rows import STAMP
 
@@ -33,6 +37,7 @@ class TableMissing(StoreError, LookupError):
         super().__init__(
             f"the online store {store} has no table {table!r}", cure="run 'likewise apply', which creates it"
         )
+        self.table = table
 
 
 class StoreClosed(StoreError):
@@ -40,6 +45,10 @@ class StoreClosed(StoreError):
 
     def __init__(self, store: str) -> None:
         super().__init__(f"the online store {store} is closed", cure="open it again")
+
+
+class Disconnected(StoreUnavailable):
+    """The connection to a store broke, or could not be made; what was asked may have been done."""
 
 
 class OnlineStore(ABC):
@@ -56,12 +65,26 @@ class OnlineStore(ABC):
         True
     """
 
+    networked: ClassVar[bool] = False
+    """Whether it asks over a network, and so may be slow, silent or gone: ``guard.py`` stands before it then.
+
+    Such a store never waits beyond ``deadline.seconds_left()``, and says :class:`Disconnected` where one try more may
+    help.
+    """
+
     @abstractmethod
     def create(self, tables: Sequence[str]) -> None:
         """Make tables, empty; those that are there already stay as they are.
 
         Args:
             tables: their names.
+        """
+
+    def keep(self, spans: Mapping[str, int | None]) -> None:  # noqa: B027  # most stores keep everything
+        """Say for how long records count, so that a store which lets go of old ones knows which; others pass over it.
+
+        Args:
+            spans: for tables, the microseconds after its event time for which a record counts; None for ever.
         """
 
     @abstractmethod
@@ -86,8 +109,9 @@ class OnlineStore(ABC):
 
         Raises:
             TableMissing: there is no such table.
-            StoreFull: there is no space for the batch; nothing of it was written, and reads go on.
-            StoreUnavailable: others held the store for too long; nothing was written.
+            StoreFull: there is no space for the batch; what was not written can be written again, and reads go on.
+            StoreUnavailable: the store could not be had, or did not answer in time. On files of this machine nothing
+                was written; over a network the batch may have been, in part or as a whole: write it again.
         """
 
     @abstractmethod
@@ -111,8 +135,9 @@ class OnlineStore(ABC):
         Raises:
             ValueError: a key stands twice, or keys, expected and records are not as many.
             TableMissing: there is no such table.
-            StoreFull: there is no space for the batch; nothing of it was written, and reads go on.
-            StoreUnavailable: others held the store for too long; nothing was written.
+            StoreFull: there is no space for the batch; what was not written can be swapped again, and reads go on.
+            StoreUnavailable: as for :meth:`write`. Whoever swaps again reads again before: what he expects may be there
+                no more, for he has replaced it himself.
         """
 
     @abstractmethod
@@ -130,6 +155,14 @@ class OnlineStore(ABC):
             StoreCorrupt: what is stored fails the store's checks.
         """
 
+    def look(self, requests: Sequence[Request]) -> None:
+        """See whether reads are answered from what others write to; by reading, unless a store has more to look at.
+
+        Raises:
+            StoreError: they are not.
+        """
+        self.read(requests)
+
     @abstractmethod
     def scan(self, table: str, after: bytes | None = None, limit: int = 10_000) -> list[tuple[bytes, bytes]]:
         """Read a table from one end to the other, in the order of its keys, tombstones included.
@@ -142,6 +175,17 @@ class OnlineStore(ABC):
         Returns:
             (key, record) pairs; fewer than ``limit`` only at the end of the table.
         """
+
+    def pages(self, table: str, after: bytes | None = None) -> Iterator[tuple[list[bytes], list[bytes]]]:
+        """Yield the keys and records of a table, some at a time, in the order of its keys.
+
+        Args:
+            table: the table.
+            after: begin behind this key; None: with the first.
+        """
+        while page := self.scan(table, after):
+            after = page[-1][0]
+            yield [key for key, _ in page], [record for _, record in page]
 
     @abstractmethod
     def close(self) -> None:
@@ -157,9 +201,7 @@ class OnlineStore(ABC):
             StoreCorrupt: something is damaged; the message says what and where.
         """
         for table in tables:
-            after = None
-            while found := self.scan(table, after):
-                keys, records = [key for key, _ in found], [record for _, record in found]
+            for keys, records in self.pages(table):
                 rows.check(keys, records, table)
                 for key, seen, again in zip(keys, records, self.read([(table, keys)])[0], strict=True):
                     if again is None or again[STAMP] < seen[STAMP]:
@@ -167,7 +209,6 @@ class OnlineStore(ABC):
                             f"online table {table!r} has the key {key[:60].hex()}, but does not find it",
                             cure="rebuild the online store: all it holds is in the offline sources",
                         )
-                after = keys[-1]
 
     def __enter__(self) -> Self:
         return self

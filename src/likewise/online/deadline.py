@@ -6,8 +6,18 @@ exchange. They nest, and the earliest end counts. A store that never waits for a
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+
+from likewise.core.errors import RequestError, StoreUnavailable
+
+
+class DeadlineExceeded(StoreUnavailable, TimeoutError):
+    """What was asked was not done in the time that its caller gave it."""
+
+    def __str__(self) -> str:
+        return StoreUnavailable.__str__(self)
 
 
 class _Clock(threading.local):
@@ -46,6 +56,26 @@ class Deadline:
 
     def __exit__(self, *_: object) -> None:
         _CLOCK.end = self._before
+
+
+def checked_seconds(given: float, what: str) -> float:
+    """Return a number of seconds that somebody may wait.
+
+    Args:
+        given: the number.
+        what: what it is, for messages.
+
+    Raises:
+        RequestError: it is not above 0, or has no end.
+
+    Example:
+        >>> checked_seconds(0.5, "timeout")
+        0.5
+    """
+    number: object = given
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
+        raise RequestError(f"{what}={given!r} cannot be", cure=f"give seconds above 0, such as {what}=0.5")
+    return float(number)
 
 
 def seconds_left() -> float | None:

@@ -45,6 +45,7 @@ from zlib import crc32
 import lmdb
 
 from likewise.core.errors import StoreCorrupt, StoreError, StoreFull, StoreTooNew, StoreUnavailable
+from likewise.online.allowance import is_bounded, refuse_large, sized
 from likewise.online.base import OnlineStore, Request, StoreClosed, TableMissing, in_key_order, settled
 from likewise.online.file_store import NO_SPACE, WriterLock, looks_full, megabytes, named_os_error, no_space
 from likewise.registry.database import place
@@ -62,6 +63,8 @@ _CUT = 475
 """How much of a longer one is kept before its hash, for the order of keys."""
 _LONG = 1 << 31
 """Marks the tables' ranges for longer keys."""
+_SLICE = 256
+"""How many keys are read at a time, which takes a quarter of a millisecond."""
 _LEAST = b"\0"
 """The first of all entity keys, which are not empty."""
 _META = b"\0\0\0\0"
@@ -97,6 +100,10 @@ class LmdbSettings(Protocol):
     def durable(self) -> bool:
         """Whether every write waits for the disk."""
 
+    @property
+    def check_on_open(self) -> bool:
+        """Whether the records of a small store are checked when it is opened."""
+
 
 class LmdbStore(OnlineStore):
     """An online store in a folder of the local disk, made when it is not there.
@@ -110,6 +117,7 @@ class LmdbStore(OnlineStore):
         durable: whether every write waits for the disk in full.
         wait: for how long a write waits for other writers, in seconds.
         check_below: a file up to this many bytes is checked whole when a process opens it (about 25 ms per MB).
+        check_records: whether the records are; without it only the file's structure is, so that they can be mended.
 
     Raises:
         StoreCorrupt: the folder holds something else, or a damaged store.
@@ -131,6 +139,7 @@ class LmdbStore(OnlineStore):
         durable: bool = False,
         wait: float = 30.0,
         check_below: int = 16 << 20,
+        check_records: bool = True,
     ) -> None:
         self.folder = Path(folder)
         self._wait = wait
@@ -143,7 +152,7 @@ class LmdbStore(OnlineStore):
                 _OPEN[str(self._environment.folder)] = self._environment
             self._environment.users += 1
         try:
-            self._check_format(self._environment, None if found else check_below)
+            self._check_format(self._environment, check_below if check_records and not found else None)
         except BaseException:
             self.close()
             raise
@@ -203,6 +212,11 @@ class LmdbStore(OnlineStore):
             raise environment.named(error, 0) from error
         finally:
             environment.leave()
+
+    def look(self, requests: Sequence[Request]) -> None:
+        """Read, from the file that lies in the folder now."""
+        self._live().check_there()
+        self.read(requests)
 
     def scan(self, table: str, after: bytes | None = None, limit: int = 10_000) -> list[tuple[bytes, bytes]]:
         """Read a table in the order of its keys."""
@@ -265,6 +279,7 @@ class LmdbStore(OnlineStore):
         with environment.writer.held(self._wait):
             env, panicked = environment.enter(), False
             try:
+                environment.check_there()
                 env.reader_check()  # a reader that was killed would keep old pages from being used again
                 with env.begin(write=True) as txn:
                     yield txn
@@ -304,7 +319,12 @@ def open_store(config: LmdbSettings, root: str) -> LmdbStore:
         config: has the folder and the settings.
         root: the repo's folder.
     """
-    return LmdbStore(Path(root) / (config.path or DEFAULT_PATH), map_size=config.map_size, durable=config.durable)
+    return LmdbStore(
+        Path(root) / (config.path or DEFAULT_PATH),
+        map_size=config.map_size,
+        durable=config.durable,
+        check_records=config.check_on_open,
+    )
 
 
 class _Environment:
@@ -369,6 +389,18 @@ class _Environment:
             raise named_os_error(error, self.folder, "opened") from error
         except lmdb.Error as error:
             raise self.named(error, 65_536) from error
+
+    def check_there(self) -> None:
+        """Look whether the open file still is the one in the folder: who removed it would never see what is written.
+
+        Raises:
+            StoreError: it is not.
+        """
+        if _identity(self.folder / _DATA) != self.identity:
+            raise StoreError(
+                f"the online store {self.folder} was removed, or put back, while it was in use",
+                cure="start this process again; it then uses what lies there, or makes a new one",
+            )
 
     def check_structure(self) -> None:
         """Look at every page of the file without LMDB, which trusts what it reads. Nobody may be writing.
@@ -676,8 +708,15 @@ def _unsealed(entry: bytes, folder: Path) -> tuple[int, bytes]:
 
 
 def _get(txn: Txn, number: int, keys: Sequence[bytes]) -> list[bytes | None]:
-    """Return the record of each key; hot, so without a line of Python for each."""
-    found = list(map(txn.get, map(add, repeat(_NUMBER.pack(number)), keys)))
+    """Return the record of each key; hot, so without a line of Python for each, and other threads go on in between."""
+    found: list[bytes | None] = []
+    prefix = repeat(_NUMBER.pack(number))
+    bounded, size = is_bounded(), 0
+    for start in range(0, len(keys), _SLICE):
+        found += map(txn.get, map(add, prefix, keys[start : start + _SLICE]))
+        if bounded:
+            size += sized(found[start:])
+            refuse_large(size)
     if not all(found):  # no record is empty; "None in found" would compare each of them
         for row, key in enumerate(keys):
             if len(key) > _LONGEST:

@@ -3,6 +3,7 @@
 What lies in the database::
 
     {lw}t:shop/cards                1Ab3dE_fg        the table's mark: format, then eight letters drawn at random
+    {lw}t:shop/shops                1xYz8_w9q:3600000    another one, whose records go so many ms after their event time
     lw1Ab3dE_fg{entity key}         record
     {lw}dropped                     marks of dropped tables whose records are not all removed yet
 
@@ -10,7 +11,8 @@ A read is one MGET of the marks of its tables and of all records, so it is one r
 that is not the one the keys were made with makes it start over. Writes and swaps are programs in Lua, which Redis runs
 one at a time: each looks at the mark, then at each key. A program gets at most 1,000 keys, so that others wait no more
 than a few milliseconds: a batch up to that size is one atomic step, a larger one is several, in the order given. Marks
-are never used twice, whatever was lost or restored meanwhile.
+are never used twice, whatever was lost or restored meanwhile. While the records of a table get other times to go, a
+tilde stands behind what is said of it: whoever finds one begins with that anew.
 
 The braces are Redis's hash tag: in a cluster, the records of one entity key are together, whatever their tables. There
 a batch is one program for each slot, a read one command for each slot, all sent at once: each record is whole and newer
@@ -23,14 +25,16 @@ of the database.
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha1
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, Protocol
 
 from redis.exceptions import NoScriptError
@@ -44,6 +48,8 @@ FORMAT = b"1"
 """The format of what lies in the database, and the first letter of every table's mark."""
 
 _TABLE = b"{lw}t:"
+_KNOWN_MARK = re.compile(rb".{9}(:\d{1,15})?~?", re.DOTALL)
+"""What is said of a table, as far as this version can read it."""
 _DROPPED = b"{lw}dropped"
 _MOST_KEYS = 1_000
 """How many keys one program gets at most."""
@@ -51,6 +57,12 @@ _MOST_BYTES = 1 << 20
 """How many bytes it gets at most, unless one record is larger."""
 _AT_ONCE = 16
 """How many programs are sent before their replies are read."""
+_MARK = 9
+"""How many letters a mark has; what stands behind them says when the table's records go."""
+_CHANGING = b"~"
+"""What stands at the end while the table's records get other times to go."""
+_SLACK = 3_600_000
+"""How much longer than its ttl a record is kept, in milliseconds: clocks differ, and requests may be for the past."""
 _MADE_ANEW = -1
 """What a program says when the table's mark is another one."""
 _TRIES = 5
@@ -63,71 +75,102 @@ _AHEAD_SECONDS = 60.0
 """For how long the keys that a scan looked up are used for its next pages."""
 
 # The stamp is bytes 9 to 26 of a record: a tag and eight bytes, twice. Lua compares strings by the server's locale, so
-# they are compared as four whole numbers of 32 bits each. What is done for many keys at once takes half the time.
+# they are compared as four whole numbers of 32 bits each. What is done for many keys at once takes half the time. The
+# time at which a record goes is that of the record that stands, so it is set anew for one that nobody could replace.
 _BEGIN = """
-local mark, life, first = ARGV[1], tonumber(ARGV[2]), 1
-if mark ~= '' then
-  if redis.call('GET', KEYS[1]) ~= mark then return -1 end
+local keys, values, life, span, first = KEYS, ARGV, tonumber(ARGV[2]), tonumber(ARGV[3]), 1
+if values[1] ~= '' then
+  if redis.call('GET', keys[1]) ~= values[1] then return -1 end
   first = 2
 end
-if first > #KEYS then return EMPTY end
-local stored = redis.call('MGET', unpack(KEYS, first))
-local new = {}
+local last = #keys
+if first > last then return EMPTY end
+local stored = redis.call('MGET', unpack(keys, first))
+local new, count = {}, 0
 """
-_END = """
-if #new > 0 then redis.call('MSET', unpack(new)) end
+_GOES = """
+local function goes(text, at)
+  local a, b = struct.unpack('>I4I4', text, at)
+  local ms = math.ceil(((a - 2147483648) * 4294967296 + b) / 1000) + span
+  return string.format('%.0f', math.max(ms, 1))
+end
 """
 _WRITE = (
     _BEGIN.replace("EMPTY", "0")
     + """
-for i = first, #KEYS do
-  local record, held, newer = ARGV[3 + i - first], stored[1 + i - first], true
+local split, kept = struct.unpack, {}
+for i = first, last do
+  local record, held, newer = values[4 + i - first], stored[1 + i - first], true
   if held then
-    local a, b, c, d = struct.unpack('>I4I4xI4I4', held, 11)
-    local e, f, g, h = struct.unpack('>I4I4xI4I4', record, 11)
+    local a, b, c, d = split('>I4I4xI4I4', held, 11)
+    local e, f, g, h = split('>I4I4xI4I4', record, 11)
     if e ~= a then newer = e > a elseif f ~= b then newer = f > b
     elseif g ~= c then newer = g > c else newer = h >= d end
   end
   if newer then
-    new[#new + 1] = KEYS[i]
-    new[#new + 1] = record
+    new[count + 1], new[count + 2], count = keys[i], record, count + 2
+  elseif span or life then
+    kept[#kept + 1], kept[#kept + 2] = keys[i], held
   end
 end
+if span then
 """
-    + _END
+    + _GOES
     + """
-if life > 0 then
-  for i = first, #KEYS do redis.call('PEXPIRE', KEYS[i], life) end
+  for i = 1, count, 2 do redis.call('SET', new[i], new[i + 1], 'PXAT', goes(new[i + 1], 11)) end
+  for i = 1, #kept, 2 do redis.call('PEXPIREAT', kept[i], goes(kept[i + 1], 11)) end
+elseif life then
+  for i = 1, count, 2 do redis.call('SET', new[i], new[i + 1], 'PX', life) end
+  for i = 1, #kept, 2 do redis.call('PEXPIRE', kept[i], life) end
+elseif count > 0 then
+  redis.call('MSET', unpack(new))
 end
-return #new / 2
+return count / 2
 """
 )
 _SWAP = (
     _BEGIN.replace("EMPTY", "{}")
     + """
 local lost = {}
-for i = first, #KEYS do
+for i = first, last do
   local at = i - first
-  if (stored[1 + at] or '') == ARGV[3 + 2 * at] then
-    new[#new + 1] = KEYS[i]
-    new[#new + 1] = ARGV[4 + 2 * at]
+  if (stored[1 + at] or '') == values[4 + 2 * at] then
+    new[count + 1], new[count + 2], count = keys[i], values[5 + 2 * at], count + 2
   else
     lost[#lost + 1] = at
   end
 end
+if count > 0 then redis.call('MSET', unpack(new)) end
+return lost
 """
-    + _END
-    + "return lost"
 )
+_RENEW = (
+    "local span = tonumber(ARGV[1])"
+    + _GOES
+    + """
+for i = 1, #KEYS do
+  local text = redis.call('GETRANGE', KEYS[i], 10, 17)
+  if #text == 8 then
+    if span then redis.call('PEXPIREAT', KEYS[i], goes(text, 1)) else redis.call('PERSIST', KEYS[i]) end
+  end
+end
+return 1
+"""
+)
+_CHANGE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
 _DROP = """
 local mark = redis.call('GET', KEYS[1])
 if mark then
-  redis.call('SADD', KEYS[2], mark)
+  redis.call('SADD', KEYS[2], string.sub(mark, 1, 9))
   redis.call('DEL', KEYS[1])
 end
 return 1
 """
-_DIGEST = {text: sha1(text.encode()).hexdigest() for text in (_WRITE, _SWAP, _DROP)}
+_DIGEST = {text: sha1(text.encode()).hexdigest() for text in (_WRITE, _SWAP, _RENEW, _CHANGE, _DROP)}
 
 
 class RedisSettings(Protocol):
@@ -152,6 +195,10 @@ class RedisSettings(Protocol):
     @property
     def key_ttl_seconds(self) -> int | None:
         """For how long a record is kept after it was last written, in seconds."""
+
+    @property
+    def expire_with_ttl(self) -> bool:
+        """Whether records of views with a ttl go when it is over."""
 
     @property
     def timeout_seconds(self) -> float:
@@ -198,12 +245,16 @@ class RedisStore(OnlineStore):
         write_seconds: how long a step of a write or scan may take.
         key_ttl: for how long a record is kept after it was last written, in seconds; None for ever. A record that is
             kept for less than its view's ttl is NOT_FOUND sooner, and an older row that comes after that is taken.
+        by_ttl: whether the records of tables that :meth:`keep` gave a span go an hour after that, whatever ``key_ttl``
+            says; by the clock of the server.
 
     Example:
         >>> from likewise.online.redis_address import parse_address
         >>> store = RedisStore(parse_address("localhost:6379"))
         >>> store.close()
     """
+
+    networked = True
 
     def __init__(
         self,
@@ -212,20 +263,50 @@ class RedisStore(OnlineStore):
         seconds: float = 1.0,
         write_seconds: float = 10.0,
         key_ttl: int | None = None,
+        by_ttl: bool = False,
     ) -> None:
         self._name = str(address)
         self._reader = open_server(address, seconds)
         self._server = open_server(address, write_seconds)
         self._seconds = write_seconds
-        self._life = (key_ttl or 0) * 1000
+        self._life = b"" if key_ttl is None else b"%d" % (key_ttl * 1000)
+        self._by_ttl = by_ttl
+        self._spans: dict[str, bytes] = {}
         self._closed = False
         self._marks: dict[str, bytes] = {}
+        """What the database says of each table that was used: its mark, and when its records go."""
         self._ahead: dict[tuple[bytes, bytes], _Ahead] = {}
         self._lock = threading.Lock()
 
     def create(self, tables: Sequence[str]) -> None:
         """Make tables, empty; those that are there already stay as they are."""
-        self._run([("SET", _table_key(table), FORMAT + _letters(), "NX") for table in tables])
+        marks = [FORMAT + _letters() + self._spans.get(table, b"") for table in tables]
+        self._run([("SET", _table_key(table), mark, "NX") for table, mark in zip(tables, marks, strict=True)])
+
+    def keep(self, spans: Mapping[str, int | None]) -> None:
+        """Say for how long records count; those of tables that are there already get other times to go, one by one.
+
+        Where that changes it walks through all keys of the database. Tables that are made later by this store, too,
+        have what was said of them.
+        """
+        said = {table: _said(span if self._by_ttl else None) for table, span in spans.items()}
+        self._spans = {**self._spans, **said}
+        if said:
+            for table, found in zip(said, self._get_marks(list(said)), strict=True):
+                if found is not None and found[_MARK:] != said[table]:
+                    self._change(table, found, said[table])
+
+    def _change(self, table: str, found: bytes, said: bytes) -> None:
+        """Give the records of a table other times to go; writers go by them from the first moment on."""
+        name, changing, done = _table_key(table), found[:_MARK] + said + _CHANGING, found[:_MARK] + said
+        [won] = self._run([_call(_CHANGE, [name], [found, changing])])
+        if won:
+            for keys in self._server.walk(_escaped(b"lw%b{" % found[:_MARK]) + b"*"):
+                slots = [[keys[at] for at in slot] for slot in _by_slot(self._server, keys)]
+                self._run([_call(_RENEW, slot, [_span(done)]) for slot in slots])
+            [won] = self._run([_call(_CHANGE, [name], [changing, done])])
+        if not won:
+            raise self._made_anew()
 
     def drop(self, tables: Sequence[str]) -> None:
         """Remove tables with all that they hold; the names are gone at once, the records step by step."""
@@ -238,33 +319,27 @@ class RedisStore(OnlineStore):
     def write(self, table: str, keys: Sequence[bytes], records: Sequence[bytes]) -> int:
         """Write records, each unless a newer one is stored; a program in Redis decides."""
         keys, records = settled(keys, records)
-        done = self._apply(_WRITE, table, keys, [(record,) for record in records])
+        done = self._apply(_WRITE, table, keys, records)
         return sum(won for _, won in done)
 
     def swap(
         self, table: str, keys: Sequence[bytes], expected: Sequence[bytes | None], records: Sequence[bytes]
     ) -> list[int]:
-        """Write records, each where the stored one is still the one that it was made from; a program in Redis decides.
-
-        It is not tried again when a connection breaks: that it lost would then not mean that another one won.
-        """
+        """Write records, each where the stored one is still the one it was made from; a program in Redis decides."""
         in_key_order(keys, expected, records)
-        pairs = [(wanted or b"", record) for wanted, record in zip(expected, records, strict=True)]
-        done = self._apply(_SWAP, table, keys, pairs, again=False)
+        done = self._apply(_SWAP, table, keys, [wanted or b"" for wanted in expected], records)
         return sorted(part.positions[at] for part, lost in done for at in lost)
 
     def read(self, requests: Sequence[Request]) -> list[list[bytes | None]]:
         """Read records of any number of tables, all as they were at one moment; hot."""
         self._refuse_closed()
-        tables = [_table_key(table) for table, _ in requests]
+        names = [table for table, _ in requests]
         for _ in range(_TRIES):
-            marks = [self._marks.get(table, b"") for table, _ in requests]
-            found = self._get(tables, [(mark, keys) for mark, (_, keys) in zip(marks, requests, strict=True)])
-            now = found[: len(tables)]
-            if now == marks:
-                records = iter(found[len(tables) :])
-                return [list(islice(records, len(keys))) for _, keys in requests]
-            self._learn([table for table, _ in requests], now)
+            marks = [self._marks.get(table, b"") for table in names]
+            found = self._get(requests, marks)
+            if found[: len(marks)] == marks:
+                return _shared(requests, found)
+            self._learn(names, found[: len(marks)])
         raise self._made_anew()
 
     def scan(self, table: str, after: bytes | None = None, limit: int = 10_000) -> list[tuple[bytes, bytes]]:
@@ -276,7 +351,7 @@ class RedisStore(OnlineStore):
         """
         page: list[tuple[bytes, bytes]] = []
         while len(page) < limit:
-            mark = self._mark(table)
+            mark = self._mark(table)[:_MARK]
             ahead = self._look_ahead(mark, after)
             batch = ahead.keys[: limit - len(page)]
             [records] = self.read([(table, batch)])
@@ -299,11 +374,13 @@ class RedisStore(OnlineStore):
 
     # Reading
 
-    def _get(self, tables: Sequence[bytes], groups: Sequence[tuple[bytes, Sequence[bytes]]]) -> list[bytes | None]:
+    def _get(self, requests: Sequence[Request], marks: Sequence[bytes]) -> list[bytes | None]:
         """Return the marks of tables, then the records of some keys of each, in one command or in one for each slot."""
-        server, more = self._reader, sum(len(keys) for _, keys in groups) * _EACH_KEY
-        if not tables:
+        if not requests:
             return []
+        server, more = self._reader, sum([len(keys) for _, keys in requests]) * _EACH_KEY
+        tables = [_table_key(table) for table, _ in requests]
+        groups = [(mark[:_MARK], keys) for mark, (_, keys) in zip(marks, requests, strict=True)]
         if server.one:
             [values] = self._checked([server.fetch(_packed_mget(tables, groups), more)])
             found: list[bytes | None] = values
@@ -316,7 +393,7 @@ class RedisStore(OnlineStore):
         return [by_position[at] for at in range(len(names))]
 
     def _mark(self, table: str) -> bytes:
-        """Return the mark of a table as it is now."""
+        """Return what the database says of a table now: its mark, and what stands behind it."""
         self._learn([table], self._get_marks([table]))
         return self._marks[table]
 
@@ -331,7 +408,7 @@ class RedisStore(OnlineStore):
         for table, mark in zip(tables, marks, strict=True):
             if mark is None:
                 raise TableMissing(table, self._name)
-            if mark[:1] != FORMAT or len(mark) != 9:
+            if mark[:1] != FORMAT or not _KNOWN_MARK.fullmatch(mark):
                 raise StoreTooNew(
                     f"online table {table!r} in {self._name} has a mark {mark[:20]!r}, which this version cannot read",
                     cure="install the version of Likewise that made it",
@@ -342,7 +419,7 @@ class RedisStore(OnlineStore):
     # Writing
 
     def _apply(
-        self, program: str, table: str, keys: Sequence[bytes], values: Sequence[Sequence[bytes]], *, again: bool = True
+        self, program: str, table: str, keys: Sequence[bytes], *columns: Sequence[bytes]
     ) -> list[tuple[_Part, Any]]:
         """Run a program on a batch, in parts; return what it said of each part."""
         self._refuse_closed()
@@ -352,7 +429,7 @@ class RedisStore(OnlineStore):
         mark = self._marks[table] if known else self._mark(table)
         left: Sequence[int] = range(len(keys))
         for _ in range(_TRIES):
-            said = self._attempt(program, table, mark, list(self._parts(mark, keys, values, left)), again)
+            said = self._attempt(program, table, mark, list(self._parts(mark[:_MARK], keys, columns, left)))
             done += [(part, reply) for part, reply in said if reply != _MADE_ANEW]
             late = [part for part, reply in said if reply == _MADE_ANEW]
             if not late:
@@ -360,29 +437,29 @@ class RedisStore(OnlineStore):
             left, mark = [at for part in late for at in part.positions], self._mark(table)
         raise self._made_anew()
 
-    def _attempt(
-        self, program: str, table: str, mark: bytes, parts: Sequence[_Part], again: bool
-    ) -> list[tuple[_Part, Any]]:
+    def _attempt(self, program: str, table: str, mark: bytes, parts: Sequence[_Part]) -> list[tuple[_Part, Any]]:
         guard = [_table_key(table)] if self._server.one else []
         # What is swapped was made from what stood there, and the store's own notes begin with a dot: neither expires.
-        life = 0 if program is _SWAP or table.rpartition("/")[2].startswith(".") else self._life
-        head = [mark if guard else b"", b"%d" % life]
+        life = b"" if program is _SWAP or table.rpartition("/")[2].startswith(".") else self._life
+        head = [mark if guard else b"", life, _span(mark)]
         calls = [_call(program, [*guard, *part.keys], [*head, *part.values]) for part in parts]
         at_once = _AT_ONCE if self._server.one else max(len(calls), 1)
-        replies = [self._run(calls[at : at + at_once], again=again) for at in range(0, len(calls), at_once)]
+        replies = [self._run(calls[at : at + at_once]) for at in range(0, len(calls), at_once)]
         return list(zip(parts, chain.from_iterable(replies), strict=True))
 
     def _parts(
-        self, mark: bytes, keys: Sequence[bytes], values: Sequence[Sequence[bytes]], positions: Sequence[int]
+        self, mark: bytes, keys: Sequence[bytes], columns: Sequence[Sequence[bytes]], positions: Sequence[int]
     ) -> Iterator[_Part]:
         """Cut a batch into parts of one slot each, none of them too large; for one server there is at least one."""
-        names = {at: _record_key(mark, keys[at]) for at in positions}
         slots: Iterable[Sequence[int]] = [positions]
         if not self._server.one:
-            slots = [[positions[at] for at in slot] for slot in _by_slot(self._server, list(names.values()))]
+            names = [_record_key(mark, keys[at]) for at in positions]
+            slots = [[positions[at] for at in slot] for slot in _by_slot(self._server, names)]
+        sizes = [sum(map(len, items)) for items in zip(keys, *columns, strict=True)]
         for slot in slots:
-            for piece in _pieces(slot, keys, values):
-                yield _Part(piece, [names[at] for at in piece], [value for at in piece for value in values[at]])
+            for piece in _pieces(slot, sizes):
+                values = [[column[at] for at in piece] for column in columns]
+                yield _Part(piece, [_record_key(mark, keys[at]) for at in piece], _woven(values))
 
     def _sweep(self, marks: Sequence[bytes]) -> None:
         """Remove the records of dropped tables."""
@@ -392,19 +469,18 @@ class RedisStore(OnlineStore):
             keys = [key for key in found if key[2:11] in gone]
             self._run([("UNLINK", *(keys[at] for at in slot)) for slot in _by_slot(self._server, keys)])
 
-    def _run(self, commands: Sequence[Command], *, again: bool = True) -> list[Any]:
+    def _run(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands; programs that the server does not know are handed over, and called anew."""
         self._refuse_closed()
         if not commands:
             return []
-        replies = self._server.exchange(commands, again=again)
+        replies = self._server.exchange(commands)
         unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             for text in _DIGEST:
                 self._server.install(text)
-            for at, reply in zip(
-                unknown, self._server.exchange([commands[at] for at in unknown], again=again), strict=True
-            ):
+            known = self._server.exchange([commands[at] for at in unknown])
+            for at, reply in zip(unknown, known, strict=True):
                 replies[at] = reply
         return self._checked(replies)
 
@@ -435,7 +511,7 @@ class RedisStore(OnlineStore):
         return _Ahead(keys, whole and not cut, until)
 
     def _made_anew(self) -> StoreUnavailable:
-        return StoreUnavailable(f"{self._name}: tables are made anew all the time", cure="try again")
+        return StoreUnavailable(f"{self._name}: others change its tables meanwhile", cure="try again")
 
     def _refuse_closed(self) -> None:
         if self._closed:
@@ -458,9 +534,11 @@ def open_store(config: RedisSettings, root: str) -> RedisStore:
         seconds=config.timeout_seconds,
         write_seconds=config.write_timeout_seconds,
         key_ttl=config.key_ttl_seconds,
+        by_ttl=config.expire_with_ttl,
     )
 
 
+@lru_cache(maxsize=4096)
 def _table_key(table: str) -> bytes:
     return _TABLE + table.encode()
 
@@ -483,6 +561,16 @@ def _packed_mget(tables: Sequence[bytes], groups: Sequence[tuple[bytes, Sequence
     return b"".join(pieces)
 
 
+def _said(span: int | None) -> bytes:
+    """Return what stands behind a table's mark if its records count for some microseconds after their event time."""
+    return b"" if span is None else b":%d" % (-(-span // 1000) + _SLACK)
+
+
+def _span(mark: bytes) -> bytes:
+    """Return how many milliseconds after their event time records go, from what is said of a table; empty for never."""
+    return mark[_MARK + 1 :].rstrip(_CHANGING)
+
+
 def _letters() -> bytes:
     return secrets.token_urlsafe(6).encode()
 
@@ -501,15 +589,30 @@ def _by_slot(server: Server, keys: Sequence[bytes]) -> list[list[int]]:
     return list(slots.values())
 
 
-def _pieces(slot: Sequence[int], keys: Sequence[bytes], values: Sequence[Sequence[bytes]]) -> Iterator[Sequence[int]]:
+def _pieces(slot: Sequence[int], sizes: Sequence[int]) -> Iterator[Sequence[int]]:
     """Cut positions into pieces, none of which has too many keys or bytes; the first one may be empty."""
     start, size = 0, 0
     for number, at in enumerate(slot):
-        size += len(keys[at]) + sum(map(len, values[at]))
+        size += sizes[at]
         if number > start and (number - start >= _MOST_KEYS or size > _MOST_BYTES):
             yield slot[start:number]
-            start, size = number, len(keys[at]) + sum(map(len, values[at]))
+            start, size = number, sizes[at]
     yield slot[start:]
+
+
+def _woven(columns: Sequence[Sequence[bytes]]) -> Sequence[bytes]:
+    """Return the first of each column, then the second of each, and so on."""
+    return columns[0] if len(columns) == 1 else list(chain.from_iterable(zip(*columns, strict=True)))
+
+
+def _shared(requests: Sequence[Request], found: Sequence[bytes | None]) -> list[list[bytes | None]]:
+    """Return what was found for each request; the tables' marks come before."""
+    records: list[list[bytes | None]] = []
+    at = len(requests)
+    for _, keys in requests:
+        records.append(list(found[at : at + len(keys)]))
+        at += len(keys)
+    return records
 
 
 def _first(keys: list[bytes], after: bytes | None) -> tuple[list[bytes], bool]:

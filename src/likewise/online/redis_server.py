@@ -2,30 +2,29 @@
 
 A call is one exchange: all commands are sent, then all replies are read, in one round trip. It has a deadline that
 counts from its begin and includes connecting, however slowly bytes arrive. After any failure the connection is thrown
-away, so that no reply is ever taken for that of another call. What cannot have done harm is tried once more when a
-connection broke, within a budget of one call in ten.
+away, so that no reply is ever taken for that of another call. Nothing is tried again here: ``guard.py`` does that.
 """
 
 from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
+import hiredis
 import redis
-from redis.backoff import NoBackoff
-from redis.connection import Connection, ConnectionPool, DefaultParser, SSLConnection, UnixDomainSocketConnection
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError
-from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel
+from redis.sentinel import MasterNotFoundError
 
 from likewise.core.errors import StoreError, StoreFull, StoreUnavailable
-from likewise.online.deadline import Deadline, seconds_left
+from likewise.online.base import Disconnected
+from likewise.online.deadline import Deadline
 from likewise.online.redis_address import Address
+from likewise.online.redis_line import Line, Lines
 
 Command = tuple[bytes | str | int, ...]
 """The name of a command, and its arguments."""
@@ -34,9 +33,8 @@ Packed = bytes
 
 _PAGE = 2_000
 """How many keys one step of a walk through all keys looks at; about a millisecond of the server's time."""
-_MOST_CONNECTIONS = 1_000
-_LARGE = 32
-"""Up to how many commands are sent one by one, as soon as each is packed."""
+_TOGETHER = 65_536
+"""About how many bytes are sent at once: the server works on them while more is packed."""
 _SLOTS = 16_384
 """How many slots a cluster has."""
 _TURNS = 5
@@ -64,13 +62,12 @@ class Server(Protocol):
     one: ClassVar[bool]
     """Whether all keys are in one place, so that one command can use any of them."""
 
-    def exchange(self, commands: Sequence[Command], *, more: float = 0.0, again: bool = True) -> list[Any]:
+    def exchange(self, commands: Sequence[Command], *, more: float = 0.0) -> list[Any]:
         """Send commands, and return their replies in order; an error reply stands as the exception it is.
 
         Args:
             commands: each has its first key where Redis expects it.
             more: how much longer than usual all of it may take, in seconds.
-            again: whether it does no harm if the commands are carried out twice.
 
         Raises:
             StoreUnavailable: no answer in time, or no server; what was sent may have been done.
@@ -110,62 +107,49 @@ class OneServer:
     def __init__(self, address: Address, seconds: float) -> None:
         self._name = str(address)
         self._seconds = seconds
-        self._pool, self._sentinel = _pool(address, seconds)
-        self._budget = _Budget()
+        self._lines = Lines(address, seconds)
 
-    def exchange(self, commands: Sequence[Command], *, more: float = 0.0, again: bool = True) -> list[Any]:
+    def exchange(self, commands: Sequence[Command], *, more: float = 0.0) -> list[Any]:
         """Send commands, and return their replies in order."""
-        return self._exchange(commands, len(commands), more, again)
+        return self._exchange(_packed(commands), len(commands), more)
 
     def fetch(self, command: Packed, more: float) -> Any:
         """Send one command that is packed already, and return its reply; hot."""
-        [reply] = self._exchange(command, 1, more, True)
+        [reply] = self._exchange((command,), 1, more)
         return reply
 
-    def _exchange(self, commands: Sequence[Command] | Packed, count: int, more: float, again: bool) -> list[Any]:
+    def _exchange(self, pieces: Iterable[Packed], count: int, more: float) -> list[Any]:
         seconds = self._seconds + more
         with Deadline(seconds), _naming(self._name, seconds):
-            self._budget.add()
-            try:
-                return self.receive(self.send(commands), count)
-            except redis.ConnectionError as error:
-                if not (again and _broke(error) and self._budget.take()):
-                    raise
-            return self.receive(self.send(commands), count)
+            return self.receive(self.send(pieces), count)
 
-    def send(self, commands: Sequence[Command] | Packed) -> Any:
-        """Send commands; return the connection that their replies come from."""
-        left = seconds_left()
-        if left is not None and left <= 0:
-            raise redis.TimeoutError("the deadline is over")
-        connection = self._pool.get_connection()
+    def send(self, pieces: Iterable[Packed]) -> Line:
+        """Send packed commands; return the connection that their replies come from."""
+        line = self._lines.take()
         try:
-            if isinstance(commands, bytes):
-                connection.send_packed_command([commands])
-            elif len(commands) > _LARGE:
-                connection.send_packed_command(connection.pack_commands(commands))
-            else:  # the server works on one while the next is packed
-                for command in commands:
-                    connection.send_packed_command(connection.pack_command(*command))
+            for piece in pieces:
+                line.send(piece)
         except BaseException:
-            self.abandon(connection)
+            self._lines.abandon(line)
             raise
-        return connection
+        return line
 
-    def receive(self, connection: Any, count: int) -> list[Any]:
+    def receive(self, line: Line, count: int) -> list[Any]:
         """Return the replies to what was sent."""
         try:
-            replies = [_reply(connection) for _ in range(count)]
+            replies = [line.reply() for _ in range(count)]
+            for reply in replies:
+                if isinstance(reply, _SOON):
+                    raise reply
         except BaseException:
-            self.abandon(connection)
+            self._lines.abandon(line)
             raise
-        self._pool.release(connection)
+        self._lines.give_back(line)
         return replies
 
-    def abandon(self, connection: Any) -> None:
+    def abandon(self, line: Line) -> None:
         """Throw a connection away, so that nobody takes what still comes from it for something else."""
-        connection.disconnect()
-        self._pool.release(connection)
+        self._lines.abandon(line)
 
     def slot(self, key: bytes) -> int:
         """Return 0: any keys may be used together."""
@@ -189,9 +173,7 @@ class OneServer:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._pool.disconnect()
-        for each in self._sentinel.sentinels if self._sentinel is not None else ():
-            each.close()
+        self._lines.close()
 
 
 Place = tuple[str, int]
@@ -215,25 +197,21 @@ class Cluster:
         self._name = str(address)
         self._address = address
         self._seconds = seconds
-        self._budget = _Budget()
         self._lock = threading.Lock()
         self._servers: dict[Place, OneServer] = {}
         self._slots: Sequence[Place | None] = ()
 
-    def exchange(self, commands: Sequence[Command], *, more: float = 0.0, again: bool = True) -> list[Any]:
+    def exchange(self, commands: Sequence[Command], *, more: float = 0.0) -> list[Any]:
         """Send commands, each to the server that has its keys, then read their replies."""
         seconds = self._seconds + more
         with Deadline(seconds), _naming(self._name, seconds):
             try:
                 return self._exchange(commands)
-            except redis.RedisError as error:
+            except redis.RedisError:
                 self._slots = ()  # another server may have taken over
-                if not (again and _broke(error) and self._budget.take()):
-                    raise
-            return self._exchange(commands)
+                raise
 
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        self._budget.add()
         replies: list[Any] = [None] * len(commands)
         left = [(at, self._place(self.slot(_key(command))), False) for at, command in enumerate(commands)]
         for _ in range(_TURNS):
@@ -255,19 +233,19 @@ class Cluster:
             positions, some = groups.setdefault(place, []), lists.setdefault(place, [])
             positions += [-1, at] if asking else [at]
             some += [("ASKING",), commands[at]] if asking else [commands[at]]
-        waiting: list[tuple[OneServer, Any, list[int]]] = []
+        waiting: list[tuple[OneServer, Line, list[int]]] = []
         found: list[tuple[int, Any]] = []
         try:
             for place, some in lists.items():
                 server = self._server(place)
-                waiting.append((server, server.send(some), groups[place]))
+                waiting.append((server, server.send(_packed(some)), groups[place]))
             while waiting:
-                server, connection, positions = waiting.pop()
-                replies = server.receive(connection, len(positions))
+                server, line, positions = waiting.pop()
+                replies = server.receive(line, len(positions))
                 found += [(at, reply) for at, reply in zip(positions, replies, strict=True) if at >= 0]
         finally:
-            for server, connection, _ in waiting:
-                server.abandon(connection)
+            for server, line, _ in waiting:
+                server.abandon(line)
         return found
 
     def fetch(self, command: Packed, more: float) -> Any:
@@ -313,7 +291,7 @@ class Cluster:
         for number, asked in enumerate(known):
             server = self._server(asked)
             try:
-                [found] = server.receive(server.send([("CLUSTER", "SLOTS")]), 1)
+                [found] = server.receive(server.send(_packed([("CLUSTER", "SLOTS")])), 1)
             except (redis.ConnectionError, redis.TimeoutError):
                 if number == len(known) - 1:
                     raise
@@ -344,81 +322,6 @@ def open_server(address: Address, seconds: float) -> Server:
     return (Cluster if address.kind == "redis_cluster" else OneServer)(address, seconds)
 
 
-class _Parser(DefaultParser):  # type: ignore[valid-type, misc]
-    """Waits for bytes as long as the deadline lets it: the client's own timeout starts anew with every few bytes."""
-
-    def read_from_socket(self, timeout: object = None, raise_on_timeout: bool = True) -> bool:
-        """Read what has arrived."""
-        left = seconds_left()
-        if left is None or isinstance(timeout, int | float):  # a number: the pool looks whether there is anything
-            more = {"timeout": timeout} if isinstance(timeout, int | float) else {}
-            return bool(super().read_from_socket(raise_on_timeout=raise_on_timeout, **more))
-        if left <= 0:
-            raise redis.TimeoutError("the deadline is over")
-        return bool(super().read_from_socket(timeout=left))
-
-
-class _Budget:
-    """Allows one more try for every ten calls, so that retries never double the load on a server in trouble."""
-
-    def __init__(self) -> None:
-        self._left = 5.0
-
-    def add(self) -> None:
-        """Count a call."""
-        self._left = min(self._left + 0.1, 10.0)
-
-    def take(self) -> bool:
-        """Whether there may be one more try; if so, it is taken."""
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-
-# ---- Connections ---------------------------------------------------------------------------------------------------
-
-
-def _pool(address: Address, seconds: float) -> tuple[ConnectionPool, Sentinel | None]:
-    plain, tls = _plain(address), bool(address.options.get("ssl", False))
-    plain.pop("ssl", None)
-    settings: dict[str, Any] = {
-        "socket_timeout": seconds,
-        "socket_connect_timeout": seconds,
-        "retry": Retry(NoBackoff(), 0),
-        "parser_class": _Parser,
-        "protocol": 2,
-    }
-    if address.kind == "redis_sentinel":
-        own: dict[str, Any] = {
-            name.removeprefix("sentinel_"): v for name, v in address.options.items() if name.startswith("sentinel_")
-        }
-        share = seconds / len(address.hosts)  # they are asked one after the other
-        own |= {"socket_timeout": share, "socket_connect_timeout": share, "retry": settings["retry"], "protocol": 2}
-        guard = Sentinel(address.hosts, sentinel_kwargs={**own, "ssl": tls})
-        master = guard.master_for(address.master, max_connections=_MOST_CONNECTIONS, ssl=tls, **settings, **plain)
-        return master.connection_pool, guard
-    if address.path:
-        settings |= {"path": address.path, "connection_class": UnixDomainSocketConnection}
-    else:
-        [(host, port)] = address.hosts
-        settings |= {"host": host, "port": port, "connection_class": SSLConnection if tls else Connection}
-    return ConnectionPool(max_connections=_MOST_CONNECTIONS, **settings, **plain), None
-
-
-def _plain(address: Address) -> dict[str, Any]:
-    return {name: value for name, value in address.options.items() if not name.startswith("sentinel_")}
-
-
-def _reply(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except redis.ResponseError as error:
-        if isinstance(error, _SOON):
-            raise
-        return error
-
-
 # ---- Errors --------------------------------------------------------------------------------------------------------
 
 
@@ -447,7 +350,8 @@ def named(error: Exception, where: str, seconds: float) -> StoreError:
     if isinstance(error, MasterNotFoundError):
         return StoreUnavailable(f"{where}: {error}", cure="check online_store.sentinel_master, and that it runs")
     if isinstance(error, _SOON) or "-READONLY" in str(error):
-        return StoreUnavailable(f"{where} cannot be reached: {error}", cure="see that the server runs, and try again")
+        kind = Disconnected if isinstance(error, redis.ConnectionError) else StoreUnavailable
+        return kind(f"{where} cannot be reached: {error}", cure="see that the server runs, and try again")
     return StoreError(f"{where} cannot do that: {error}", cure="it must be a Redis >= 6.2, and this user allowed to")
 
 
@@ -459,12 +363,22 @@ def _naming(where: str, seconds: float) -> Iterator[None]:
         raise named(error, where, seconds) from error
 
 
-def _broke(error: Exception) -> bool:
-    """Tell whether a connection broke, rather than that a server was too slow or refused it."""
-    return isinstance(error, redis.ConnectionError) and not isinstance(error, (*_REFUSED, redis.TimeoutError))
-
-
 def _key(command: Command) -> bytes:
     """Return the first key of a command, after the number of keys for a program."""
     key = command[3 if command[0] == "EVALSHA" else 1]
     return key if isinstance(key, bytes) else str(key).encode()
+
+
+def _packed(commands: Sequence[Command]) -> Iterator[Packed]:
+    """Yield commands as they go over the wire, large ones by themselves and small ones together."""
+    pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its types are narrower
+    waiting: list[bytes] = []
+    size = 0
+    for command in commands:
+        waiting.append(pack(command))
+        size += len(waiting[-1])
+        if size >= _TOGETHER:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)

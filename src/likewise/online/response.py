@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -28,10 +28,30 @@ class FieldStatus(enum.IntEnum):
         4
     """
 
+    INVALID = 0
+    """It could not be read: the store failed. Only services with another ``on_failed_read`` than ``error`` have it."""
     PRESENT = 1
+    """It is there."""
     NULL_VALUE = 2
+    """A null is stored."""
     NOT_FOUND = 3
+    """There is no record of the key, or it does not have the feature yet."""
     OUTSIDE_MAX_AGE = 4
+    """Its event time is older than the view's ttl."""
+
+
+class Timed(Protocol):
+    """The records of one view for the rows of a request."""
+
+    @property
+    def times(self) -> Sequence[int | None]:
+        """The event time of each row's record, in microseconds since the epoch; None where there is no record."""
+        ...
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The earliest and the latest of them, where they are known; also of records that do not count."""
+        ...
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -66,6 +86,9 @@ class OnlineResponse:
         keys: the key columns of the request, in order, each with its values.
         key_types: the type of each key column.
         features: the features, in the order asked for.
+        records: what was read to answer, also for on-demand features only.
+        failed_values: how many values could not be read.
+        stale_values: how many values come from records that were read earlier.
 
     Example:
         >>> from likewise.core.types import Int64
@@ -76,17 +99,23 @@ class OnlineResponse:
         {'visits': [<FieldStatus.PRESENT: 1>]}
     """
 
-    __slots__ = ("_features", "_key_types", "_keys")
+    __slots__ = ("_failed", "_features", "_key_types", "_keys", "_records", "_stale")
 
     def __init__(
         self,
         keys: Mapping[str, Sequence[Any]],
         key_types: Mapping[str, FeatureType],
         features: Sequence[Answered],
+        records: Sequence[Timed] = (),
+        failed_values: int = 0,
+        stale_values: int = 0,
     ) -> None:
         self._keys = keys
         self._key_types = key_types
         self._features = features
+        self._records = records
+        self._failed = failed_values
+        self._stale = stale_values
 
     @property
     def keys(self) -> Mapping[str, Sequence[Any]]:
@@ -102,6 +131,26 @@ class OnlineResponse:
     def features(self) -> Sequence[Answered]:
         """The features, in the order asked for, as columns."""
         return self._features
+
+    @property
+    def failed_values(self) -> int:
+        """How many values could not be read, as the store failed: None, with status INVALID."""
+        return self._failed
+
+    @property
+    def stale_values(self) -> int:
+        """How many values are made of records that were read earlier, as the store failed now."""
+        return self._stale
+
+    @property
+    def record_times(self) -> list[Sequence[int | None]]:
+        """The event time of each row's record, for each of the reads that the answer was made of."""
+        return [read.times for read in self._records]
+
+    @property
+    def record_spans(self) -> list[tuple[int, int] | None]:
+        """The earliest and the latest event time of the records of each read, in microseconds; None where unknown."""
+        return [read.span for read in self._records]
 
     @property
     def feature_names(self) -> list[str]:

@@ -29,12 +29,14 @@ from typing import TYPE_CHECKING, Any, Self
 from zlib import crc32
 
 import msgspec
+import numpy as np
 
 from likewise.core.errors import InvalidType, RecordCorrupt, StoreTooNew
 from likewise.core.types import FeatureType
 from likewise.online.values import column_from_wire
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pyarrow as pa
 
 FORMAT = 1
@@ -67,6 +69,8 @@ _MOST = 0xFFFF - _FIXED
 _ANY_CHECK = 0xFFFF_FFFF
 _SLICE = 4096
 """How many rows are encoded at a time, so that what they need stays in the processor's cache."""
+_READ_SLICE = 256
+"""How many records are unpacked at a time, which takes a quarter of a millisecond."""
 
 Resolve = Callable[[int], "Layout | None"]
 """Finds the layout with an id in the history of a view; None where nobody knows it."""
@@ -135,6 +139,11 @@ class EventTimes(Sequence[int]):
     def __getitem__(self, row: Any) -> Any:
         return self._unpacked()[row]
 
+    def array(self) -> npt.NDArray[np.int64]:
+        """Return them as an array, which takes less time than a list from a dozen on."""
+        biased = np.frombuffer(b"".join([record[_EVENT] for record in self._records]), ">u8")
+        return (biased.astype(np.uint64) ^ np.uint64(_BIAS)).view(np.int64)
+
     def _unpacked(self) -> Sequence[int]:
         if self._micros is None:
             biased = struct.unpack(f">{len(self)}Q", b"".join([record[_EVENT] for record in self._records]))
@@ -192,7 +201,22 @@ def tombstone(key: bytes, at: int) -> bytes:
         key: the entity key.
         at: when, in microseconds since the epoch.
     """
-    head = _HEAD.pack(0xDC, _FIXED, FORMAT, 0xCE, TOMBSTONE, 0xCF, at + _BIAS, 0xCF, 2 * _BIAS - 1) + b"\xce"
+    return _nothing(key, at, 2 * _BIAS - 1)
+
+
+def vacancy(key: bytes, at: int, created: int | None) -> bytes:
+    """Return a tombstone that deletes nothing for good: the row that was there, or any newer one, replaces it.
+
+    Args:
+        key: the entity key.
+        at: the event time of what was there, in microseconds since the epoch.
+        created: its created time; None when it had none.
+    """
+    return _nothing(key, at, 0 if created is None else created + _BIAS)
+
+
+def _nothing(key: bytes, at: int, created: int) -> bytes:
+    head = _HEAD.pack(0xDC, _FIXED, FORMAT, 0xCE, TOMBSTONE, 0xCF, at + _BIAS, 0xCF, created) + b"\xce"
     return head + crc32(head, crc32(key)).to_bytes(4, "little")
 
 
@@ -403,11 +427,15 @@ class RowReader:
         """Return the items of records of the layout of now, from the created time on, all in one array; hot.
 
         That takes two thirds of the time of an array for each. The mark behind each record's items keeps one that is
-        damaged from running into the next: None unless each record is exactly as many items as it has to be.
+        damaged from running into the next: None unless each record is exactly as many items as it has to be. Many
+        records are unpacked in slices, for other threads go on in between only.
         """
+        items: list[Any] = []
         try:
-            head = b"\xdd" + (len(records) * self._stride).to_bytes(4, "big")
-            items = self._unpack(head + _MARK_BYTES.join([record[_REST] for record in records]) + _MARK_BYTES)
+            for start in range(0, len(records), _READ_SLICE):
+                part = records[start : start + _READ_SLICE]
+                head = b"\xdd" + (len(part) * self._stride).to_bytes(4, "big")
+                items += self._unpack(head + _MARK_BYTES.join([record[_REST] for record in part]) + _MARK_BYTES)
         except (msgspec.DecodeError, UnicodeDecodeError, OverflowError):  # the last: more than one array can have
             return None
         return items if items[self._marks].count(_MARK) == len(records) else None

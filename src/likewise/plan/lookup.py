@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from likewise.core.errors import FeatureNameCollision, NotSupported
 from likewise.core.time import span_micros
 from likewise.core.types import FeatureType
+from likewise.define.service import OnFailedRead
 from likewise.define.source import FileSource
 from likewise.define.transform import OnDemandFeatureView
 from likewise.define.view import FeatureView, Projection
@@ -85,6 +86,8 @@ class Output:
     """Its place among what the read wants; for an on-demand view, which of the plan's steps gives it."""
     feature: str
     """Its name in the view."""
+    view: str = ""
+    """The view as it is seen: its name, or the other name that a service gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,10 @@ class LookupPlan:
     """The features of the answer, in the order asked for."""
     entities: tuple[tuple[str, FeatureType], ...]
     """The key columns of the request and their types; the answer repeats them first."""
+    catalog: int = 0
+    """The number of the catalog it was planned from."""
+    on_failed_read: OnFailedRead = "error"
+    """What becomes of the answer where the store fails."""
 
 
 def table_name(project: str, view: FeatureView) -> str:
@@ -206,6 +213,8 @@ def plan_lookup(definitions: Definitions, selection: Selection) -> LookupPlan:
         tuple(request.values()),
         tuple(_output(pick, reads, order, step_of) for pick in selection.picks),
         _entities(selection),
+        definitions.number,
+        selection.on_failed_read,
     )
 
 
@@ -266,6 +275,6 @@ def _output(
     pick: Pick, reads: Mapping[Projection, ViewRead], order: Mapping[Projection, int], step_of: Mapping[str, int]
 ) -> Output:
     if pick.part.view in step_of:
-        return Output(pick.name, pick.type, -1, step_of[pick.part.view], pick.feature)
+        return Output(pick.name, pick.type, -1, step_of[pick.part.view], pick.feature, pick.part.name)
     position = reads[pick.part].wanted.index(pick.feature)
-    return Output(pick.name, pick.type, order[pick.part], position, pick.feature)
+    return Output(pick.name, pick.type, order[pick.part], position, pick.feature, pick.part.name)

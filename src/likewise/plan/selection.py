@@ -15,7 +15,7 @@ from likewise.core.errors import (
 )
 from likewise.core.names import FeatureReference, near_misses, parse_reference
 from likewise.core.types import FeatureType
-from likewise.define.service import FeatureService
+from likewise.define.service import FeatureService, OnFailedRead
 from likewise.define.transform import OnDemandFeatureView
 from likewise.define.view import FeatureView, Projection
 from likewise.plan.scan import refuse_foreign
@@ -49,6 +49,8 @@ class Selection:
     """The views that are read: those asked for, and those that on-demand views need."""
     on_demand: dict[str, OnDemandFeatureView]
     """The on-demand views that are computed."""
+    on_failed_read: OnFailedRead = "error"
+    """What an online read gets that the store fails: what all that was asked for agrees on, else an error."""
 
     def needed(self, part: Projection) -> list[str]:
         """Return the features of a view that are read: asked for, or needed by an on-demand view."""
@@ -91,7 +93,9 @@ def select(
     chooser = _Chooser(definitions, full_feature_names, read_version)
     picks = list(dict.fromkeys(pick for item in listed for pick in chooser.picks(item)))
     _refuse_collisions(picks)
-    return Selection(tuple(picks), chooser.views, chooser.on_demand)
+    policies = set(map(chooser.policy, listed))
+    policy = policies.pop() if len(policies) == 1 else "error"
+    return Selection(tuple(picks), chooser.views, chooser.on_demand, policy)
 
 
 @dataclass(slots=True)
@@ -119,6 +123,14 @@ class _Chooser:
             return
         features = None if reference.feature is None else (reference.feature,)
         yield from self._part(self._projection(reference, features))
+
+    def policy(self, item: str | FeatureService) -> OnFailedRead:
+        """Return what somebody who asks for one item gets where the store fails: only a service says."""
+        if isinstance(item, FeatureService):
+            return item.on_failed_read
+        reference = parse_reference(item)
+        service = self.definitions.services.get(reference.view) if reference.feature is None else None
+        return "error" if service is None else service.on_failed_read
 
     def _projection(self, reference: FeatureReference, features: tuple[str, ...] | None) -> Projection:
         known = {**self.definitions.views, **self.definitions.on_demand}

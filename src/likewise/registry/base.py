@@ -11,7 +11,8 @@ reader and cannot write. Errors that carry more than words are here::
     ├── RegistryReadOnly       PermissionError: a file or folder that may not be written
     ├── ApplyConflict (transient)
     │   └── CatalogConflict    what others committed meanwhile
-    └── SideConflict (transient)   somebody else changed the value first
+    ├── SideConflict (transient)   somebody else changed the value first
+    └── HistoriesDiffer        what is to be imported is not how a project goes on (handover.py)
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any, Self
 from likewise.core.errors import ApplyConflict, CatalogNotFound, StoreCorrupt, StoreError, StoreTooNew
 from likewise.registry.catalog import Catalog, CatalogInfo, DefinitionVersion, PlainDefinition, noun
 from likewise.registry.diff import Change, diff
+from likewise.registry.holdings import Holdings
 
 
 class RegistryCorrupt(StoreCorrupt):
@@ -181,6 +183,14 @@ class RegistryReader(ABC):
     def definition_versions(self, project: str, kind: str, name: str) -> list[DefinitionVersion]:
         """Return every content that a definition ever had, oldest first; the versions count from 1."""
 
+    @abstractmethod
+    def holdings(self) -> Holdings:
+        """Return all that the registry holds, of all projects, as it was at one moment; every hash is checked.
+
+        Raises:
+            RegistryCorrupt: the stored bytes fail their checks.
+        """
+
     @property
     @abstractmethod
     def side(self) -> SideReader:
@@ -226,6 +236,21 @@ class Registry(RegistryReader):
         Raises:
             CatalogConflict: somebody else committed meanwhile; nothing was written.
             InvalidDefinition: a definition is not plain JSON, or stands twice; nothing was written.
+        """
+
+    @abstractmethod
+    def take(self, holdings: Holdings) -> None:
+        """Take over what another registry held, in one step: all of it, or nothing where this raises.
+
+        A project that is here already must have the beginning of the same history. A side value takes the place of the
+        one that is here; a lease arrives without its holder, and with its token.
+
+        Args:
+            holdings: what to take over; every hash is checked.
+
+        Raises:
+            HistoriesDiffer: a project that is here has another history, or a longer one; nothing was written.
+            RegistryCorrupt: a hash fails; nothing was written.
         """
 
     @property

@@ -181,6 +181,7 @@ def _service(service: FeatureService) -> Data:
         "features": [_projection(projection) for projection in service.projections],
         "logging_config": _logging(service.logging_config),
         "precompute_online": service.precompute_online,
+        "on_failed_read": "" if service.on_failed_read == "error" else service.on_failed_read,
     }
 
 
@@ -431,6 +432,7 @@ def _to_service(data: Mapping[str, Any], views: Mapping[str, FeatureView | OnDem
         features=[views[part["view"]] for part in data.get("features", ())],
         logging_config=_to_logging(data.get("logging_config")),
         precompute_online=data.get("precompute_online", False),
+        on_failed_read=data.get("on_failed_read", "error"),
     )
     service.projections = [_to_projection(part) for part in data.get("features", ())]
     return service

@@ -31,6 +31,9 @@ FORMAT = 1
 NEEDS = "0.1.0"
 """The oldest version of Likewise that reads :data:`FORMAT`; older ones tell their users so."""
 
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""The system's errors that say that a disk, or somebody's share of it, is full."""
+
 _TABLES = {
     # Every format has this table, so that an older program can say which version reads the file.
     "likewise": ("format integer, needs text", "format"),
@@ -378,7 +381,7 @@ def name_error(error: Exception, path: Path, wait: float) -> LikewiseError:
 
 def name_os_error(error: OSError, path: Path, verb: str) -> LikewiseError:
     """Return our error for one of the system's, with the path and the cure."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in NO_SPACE:
         return _full(path)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return read_only(path)

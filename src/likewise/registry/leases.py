@@ -7,7 +7,9 @@ before; who writes under a lease writes its token, and a writer whose token was 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from likewise.core.errors import LeaseHeld, StoreError
 from likewise.core.time import from_micros
@@ -106,6 +108,18 @@ def holder(side: SideReader, project: str, name: str, *, now: int) -> Lease | No
     found = side.get(project, SPACE, name)
     lease = Lease(**found.value) if found is not None else None
     return lease if lease is not None and lease.owner and now < lease.until else None
+
+
+def handed_over(arriving: Mapping[str, Any], here: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the lease to keep where the values of one side table go to another: held by nobody, its token kept.
+
+    Args:
+        arriving: the lease that arrives.
+        here: the lease of the same name that is there already; it stays as it is unless its token is smaller.
+    """
+    if here is not None and here["token"] >= arriving["token"]:
+        return dict(here)
+    return {**arriving, "owner": "", "until": 0}
 
 
 def _replace(side: SideTable, mine: Lease, new: Lease) -> Lease:

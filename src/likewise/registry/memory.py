@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from likewise.registry.base import Registry, SideConflict, SideTable, SideValue, conflict, no_such_catalog
@@ -23,6 +23,8 @@ from likewise.registry.catalog import (
     versions,
 )
 from likewise.registry.crash import no_crash
+from likewise.registry.handover import arriving_sides, step, still_missing, verify
+from likewise.registry.holdings import Holdings, SideItem
 
 
 class MemorySideTable(SideTable):
@@ -31,7 +33,7 @@ class MemorySideTable(SideTable):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rows: dict[tuple[str, str, str], tuple[bytes, int]] = {}
-        self._versions = itertools.count(1)
+        self._version = 0
 
     def get(self, project: str, space: str, key: str) -> SideValue | None:
         """Return a value, or None when there is none."""
@@ -53,15 +55,30 @@ class MemorySideTable(SideTable):
         body = canonical(value, f"{space} {key!r}")
         with self._lock:
             self._compare(project, space, key, expected)
-            version = next(self._versions)
-            self._rows[project, space, key] = body, version
-        return version
+            return self._store(project, space, key, body)
 
     def remove(self, project: str, space: str, key: str, expected: int | None) -> None:
         """Remove a value if it is still at the expected version."""
         with self._lock:
             self._compare(project, space, key, expected)
             self._rows.pop((project, space, key), None)
+
+    def everything(self) -> list[SideItem]:
+        """Return all values, sorted by project, space and key."""
+        with self._lock:
+            return [SideItem(*key, version, body) for key, (body, version) in sorted(self._rows.items())]
+
+    def take(self, arriving: Iterable[SideItem]) -> None:
+        """Take over the values of another side table."""
+        with self._lock:
+            here = {key: body for key, (body, _) in self._rows.items()}
+            for item in arriving_sides(arriving, here):
+                self._store(item.project, item.space, item.key, item.body, item.version)
+
+    def _store(self, project: str, space: str, key: str, body: bytes, at_least: int = 0) -> int:
+        self._version = max(self._version + 1, at_least)
+        self._rows[project, space, key] = body, self._version
+        return self._version
 
     def _compare(self, project: str, space: str, key: str, expected: int | None) -> None:
         found = self._rows.get((project, space, key), (b"", 0))[1]
@@ -145,6 +162,36 @@ class MemoryRegistry(Registry):
     def side(self) -> SideTable:
         """What lies beside the catalogs."""
         return self._side
+
+    def holdings(self) -> Holdings:
+        """Return all that the registry holds."""
+        with self._lock:
+            histories = {project: [each.info for each in found] for project, found in sorted(self._catalogs.items())}
+            entries = {project: list(self._entries[project]) for project in histories}
+            return Holdings(histories, entries, dict(self._bodies), self._side.everything())
+
+    def take(self, holdings: Holdings) -> None:
+        """Take over histories and side values: all, or nothing where this raises."""
+        verify(holdings, "what is to be imported")
+        with self._lock:
+            new = {
+                project: still_missing(project, self.catalog(project).info, infos, "memory")
+                for project, infos in holdings.histories.items()
+            }
+            self._side.take(holdings.sides)  # first, as it may refuse
+            self._bodies.update(holdings.bodies)
+            for project, infos in new.items():
+                self._append(project, infos, holdings.entries[project])
+
+    def _append(self, project: str, infos: Sequence[CatalogInfo], entries: Sequence[Entry]) -> None:
+        manifest = dict(self.catalog(project).manifest)
+        for info in infos:
+            mine = [entry for entry in entries if entry.number == info.number]
+            step(manifest, mine)
+            held = MappingProxyType(dict(sorted(manifest.items())))
+            bodies = MappingProxyType({found: self._bodies[found] for found in manifest.values()})
+            self._entries.setdefault(project, []).extend(mine)
+            self._catalogs.setdefault(project, []).append(Catalog(info, held, bodies))
 
     def close(self) -> None:
         """Do nothing: the registry ends with the object."""

@@ -1,19 +1,23 @@
-"""Rows: how catalogs lie in the tables of a registry file, and the check of each row that is read."""
+"""Rows: what a registry's tables hold, as an interface that each database implements, and the check of what is read.
+
+The tables are the same everywhere: the newest catalog of each project (*heads*), the *catalogs*, what each commit did
+to each definition (*entries*), the *definitions* by their hash, the *side* table, and the clock of its versions.
+"""
 
 from __future__ import annotations
 
 import itertools
-import sqlite3
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import NamedTuple
 
 from likewise.registry.base import RegistryCorrupt, no_such_catalog
 from likewise.registry.catalog import (
     Catalog,
     CatalogInfo,
-    Draft,
     Entry,
+    Key,
     Manifest,
     canonical,
     digest,
@@ -24,139 +28,253 @@ from likewise.registry.catalog import (
     seal_of,
 )
 
-INFOS = "SELECT project, number, parent, created, author, message, size, contents, delta, seal FROM catalogs"
-"""Reads rows for :func:`info_of`."""
-ENTRIES = "SELECT kind, name, number, hash FROM entries WHERE project = ? ORDER BY number, kind, name"
-"""Reads rows for :func:`entry_of`: all entries of a project, in the order of its history."""
-SIDES = "SELECT project, space, key, version, value, seal FROM sides"
-"""Reads rows for :func:`side_is_whole`."""
-_MANIFEST = """
-    SELECT kind, name, hash, max(number) FROM entries WHERE project = ? AND number <= ? GROUP BY kind, name
-"""  # SQLite takes hash from the row that has the max
-_BODIES = f"SELECT definitions.hash, body FROM ({_MANIFEST}) AS newest JOIN definitions USING (hash)"
+
+class HeadRow(NamedTuple):
+    """Which catalog of a project is the newest."""
+
+    number: int
+    """Its number."""
+    seal: bytes
+    """The seal of this row: :func:`head_seal`."""
+    catalog_seal: bytes | None
+    """The seal of that catalog; None where the catalog's row is missing."""
+    size: int
+    """How many definitions it holds."""
 
 
-def info_of(row: Sequence[Any]) -> CatalogInfo:
-    """Return what a row of ``catalogs`` says, unchecked."""
-    project, number, parent, created, author, message, size, contents, delta, seal = row
-    hashes = (contents.hex(), delta.hex(), seal.hex())
-    return CatalogInfo(project, number, parent, created, author, message, size, *hashes)
+class SideRow(NamedTuple):
+    """One value beside the catalogs."""
+
+    project: str
+    """The project."""
+    space: str
+    """What kind of thing it is."""
+    key: str
+    """Its name in the space."""
+    version: int
+    """Grows with every write of the registry."""
+    body: bytes
+    """The value's canonical JSON."""
+    seal: bytes
+    """The seal of this row: :func:`side_seal`."""
 
 
-def entry_of(row: Sequence[Any]) -> Entry:
-    """Return what a row of ``entries`` says, unchecked."""
-    kind, name, number, found = row
-    return Entry(kind, name, number, None if found is None else found.hex())
+class RowReader(ABC):
+    """The rows as they were at one moment; nobody has checked them."""
+
+    @abstractmethod
+    def heads(self) -> dict[str, HeadRow]:
+        """Return the newest catalog of every project."""
+
+    @abstractmethod
+    def head(self, project: str) -> HeadRow | None:
+        """Return the newest catalog of a project; None when there is none. One indexed query."""
+
+    @abstractmethod
+    def infos(self, project: str, first: int = 1, last: int | None = None) -> list[CatalogInfo]:
+        """Return the rows of catalogs by number, from ``first`` to ``last`` (None: the newest), both included."""
+
+    @abstractmethod
+    def entries(self, project: str) -> list[Entry]:
+        """Return all entries, sorted by number, kind and name."""
+
+    @abstractmethod
+    def manifest(self, project: str, number: int) -> Iterable[tuple[Key, str | None]]:
+        """Return the last entry of each definition up to a catalog: its hash, or None where it was removed."""
+
+    @abstractmethod
+    def bodies(self, hashes: Collection[str]) -> dict[str, bytes]:
+        """Return the texts of definitions by hash, as far as they are there."""
+
+    @abstractmethod
+    def sides(self, project: str | None = None, space: str | None = None, key: str | None = None) -> list[SideRow]:
+        """Return the side values of a project, space and key, sorted by these; None stands for all."""
+
+
+class RowWriter(RowReader):
+    """The rows, in a transaction that ends with all of what is written, or nothing."""
+
+    @abstractmethod
+    def write_definitions(self, bodies: Mapping[str, bytes]) -> None:
+        """Store texts by hash; one that is stored already is left, or healed if it was damaged."""
+
+    @abstractmethod
+    def write_entries(self, project: str, entries: Iterable[Entry]) -> None:
+        """Store what commits did to definitions."""
+
+    @abstractmethod
+    def write_info(self, info: CatalogInfo) -> None:
+        """Store a catalog's own row; its number must be free."""
+
+    @abstractmethod
+    def write_head(self, project: str, number: int, seal: bytes) -> None:
+        """Make a catalog the newest of its project."""
+
+    @abstractmethod
+    def next_version(self, at_least: int = 0) -> int:
+        """Return a version that no side value ever had, greater than all before. Other writers of values wait."""
+
+    @abstractmethod
+    def write_side(self, row: SideRow) -> None:
+        """Store a side value in place of the one with its project, space and key."""
+
+    @abstractmethod
+    def remove_side(self, project: str, space: str, key: str) -> None:
+        """Remove a side value, if it is there."""
+
+
+class NoRows(RowReader):
+    """The rows of a registry that was not made yet."""
+
+    def heads(self) -> dict[str, HeadRow]:
+        """Return nothing."""
+        return {}
+
+    def head(self, project: str) -> HeadRow | None:
+        """Return None."""
+        return None
+
+    def infos(self, project: str, first: int = 1, last: int | None = None) -> list[CatalogInfo]:
+        """Return nothing."""
+        return []
+
+    def entries(self, project: str) -> list[Entry]:
+        """Return nothing."""
+        return []
+
+    def manifest(self, project: str, number: int) -> Iterable[tuple[Key, str | None]]:
+        """Return nothing."""
+        return []
+
+    def bodies(self, hashes: Collection[str]) -> dict[str, bytes]:
+        """Return nothing."""
+        return {}
+
+    def sides(self, project: str | None = None, space: str | None = None, key: str | None = None) -> list[SideRow]:
+        """Return nothing."""
+        return []
+
+
+def batches(values: Iterable[str], most: int) -> Iterator[list[str]]:
+    """Yield values in lists of at most ``most``.
+
+    Example:
+        >>> list(batches("abc", 2))
+        [['a', 'b'], ['c']]
+    """
+    left = iter(values)
+    while part := list(itertools.islice(left, most)):
+        yield part
+
+
+# Seals
 
 
 def head_seal(project: str, number: int, seal: str) -> bytes:
-    """Return the seal of a row of ``heads``: over the project, and its newest catalog's number and seal."""
+    """Return the seal of a row of heads: over the project, and its newest catalog's number and seal."""
     return bytes.fromhex(digest(canonical([project, number, seal], "the head")))
 
 
+def head_is_whole(project: str, row: HeadRow) -> bool:
+    """Say whether a row of heads carries its seal, and its catalog is there."""
+    found = row.catalog_seal
+    return found is not None and head_seal(project, row.number, found.hex()) == row.seal
+
+
 def side_seal(project: str, space: str, key: str, version: int, body: bytes) -> bytes:
-    """Return the seal of a row of ``sides``."""
+    """Return the seal of a side value."""
     return bytes.fromhex(digest(canonical([project, space, key, version], "the key"), body))
 
 
-def side_is_whole(row: Sequence[Any]) -> bool:
-    """Say whether a row of ``sides`` carries its seal."""
-    project, space, key, version, body, seal = row
-    return bool(side_seal(project, space, key, version, body) == seal)
+def sealed_side(project: str, space: str, key: str, version: int, body: bytes) -> SideRow:
+    """Return the row of a side value."""
+    return SideRow(project, space, key, version, body, side_seal(project, space, key, version, body))
 
 
-def wrong_rows(connection: sqlite3.Connection) -> str:
-    """Return what is wrong with the rows that nothing else vouches for: heads and sides; empty when nothing is."""
-    heads = connection.execute(
-        "SELECT h.project, h.number, h.seal, c.seal FROM heads AS h LEFT JOIN catalogs AS c USING (project, number)"
-    )
-    for project, number, seal, catalog_seal in heads.fetchall():
-        if catalog_seal is None or head_seal(project, number, catalog_seal.hex()) != seal:
-            return f"the head of project {project!r} fails its seal"
-    newest = 0
-    for row in connection.execute(SIDES).fetchall():
-        newest = max(newest, row[3])
-        if not side_is_whole(row):
-            return f"{row[1]} {row[2]!r} of project {row[0]!r} fails its seal"
-    clock = connection.execute("SELECT version FROM clock WHERE id = 1").fetchone()
-    return "" if clock is not None and clock[0] >= newest else "its side table's clock is behind its values"
+def side_is_whole(row: SideRow) -> bool:
+    """Say whether a side value carries its seal."""
+    return side_seal(*row[:5]) == row.seal
 
 
 class CatalogRows:
     """Reads the catalogs of one project at one moment, and checks what it reads.
 
     Args:
-        connection: inside a transaction.
+        rows: the rows of that moment.
         project: the project.
-        path: the file, for messages.
+        place: where the registry is, for messages.
     """
 
-    def __init__(self, connection: sqlite3.Connection, project: str, path: str) -> None:
-        self._connection = connection
+    def __init__(self, rows: RowReader, project: str, place: str) -> None:
+        self._rows = rows
         self._project = project
-        self._path = path
+        self._place = place
 
     def head(self) -> tuple[int, str]:
         """Return the number and the seal of the newest catalog; 0 and that of the empty one if there is none."""
-        row = self._connection.execute(
-            "SELECT h.number, h.seal, c.seal FROM heads AS h LEFT JOIN catalogs AS c USING (project, number)"
-            " WHERE h.project = ?",
-            (self._project,),
-        ).fetchone()
+        row = self._rows.head(self._project)
         if row is None:
-            return 0, empty_catalog(self._project).seal
-        number, seal, catalog_seal = row
-        if catalog_seal is None or head_seal(self._project, number, catalog_seal.hex()) != seal:
+            if not self._rows.infos(self._project, last=1):
+                return 0, empty_catalog(self._project).seal
+            row = self._rows.head(self._project)  # outside of a transaction it may have come between the two questions
+        if row is None:
+            raise self._corrupt(f"the head of project {self._project!r} is missing")
+        if row.catalog_seal is None or not head_is_whole(self._project, row):
             raise self._corrupt(f"the head of project {self._project!r} fails its seal")
-        return int(number), str(catalog_seal.hex())
+        return row.number, row.catalog_seal.hex()
 
     def info(self, number: int) -> CatalogInfo:
         """Return what is known of one catalog, checked against its seal and its parent's."""
-        query = f"{INFOS} WHERE project = ? AND number IN (?, ?) ORDER BY number"
-        rows = self._connection.execute(query, (self._project, number - 1, number)).fetchall()
-        infos = [empty_catalog(self._project).info] * (number <= 1) + [info_of(row) for row in rows]
         if number == 0:
-            return infos[0]
+            return empty_catalog(self._project).info
+        found = self._rows.infos(self._project, number - 1, number)
+        infos = [empty_catalog(self._project).info] * (number == 1) + found
         if [info.number for info in infos] != [number - 1, number]:
             raise self._corrupt(f"catalog {number} of project {self._project!r}, or the one before it, is missing")
         return self._sealed(infos[1], infos[0])
 
     def history(self) -> list[CatalogInfo]:
         """Return all catalogs from 1 on, each checked against its seal and its parent's."""
-        rows = self._connection.execute(f"{INFOS} WHERE project = ? ORDER BY number", (self._project,)).fetchall()
-        infos = [empty_catalog(self._project).info, *map(info_of, rows)]
+        infos = [empty_catalog(self._project).info, *self._rows.infos(self._project)]
         if [info.number for info in infos] != list(range(self.head()[0] + 1)):
             raise self._corrupt(f"the history of project {self._project!r} has a gap")
         return [self._sealed(info, parent) for parent, info in itertools.pairwise(infos)]
 
     def manifest(self, info: CatalogInfo) -> Manifest:
         """Return what a catalog holds, checked against its contents' hash."""
-        rows = self._connection.execute(_MANIFEST, (self._project, info.number)).fetchall()
-        manifest = {(kind, name): found.hex() for kind, name, found, _ in rows if found is not None}
+        rows = self._rows.manifest(self._project, info.number)
+        manifest = {key: found for key, found in rows if found is not None}
         if manifest_hash(manifest) != info.contents:
             raise self._corrupt(f"the manifest of catalog {info.number} of project {self._project!r} fails its hash")
         return MappingProxyType(dict(sorted(manifest.items())))
 
-    def catalog(self, info: CatalogInfo) -> Catalog:
-        """Return a catalog with its definitions, each checked against its hash."""
+    def catalog(self, info: CatalogInfo, known: Mapping[str, bytes] = MappingProxyType({})) -> Catalog:
+        """Return a catalog with its definitions, each checked against its hash.
+
+        Args:
+            info: the catalog.
+            known: texts by hash that were checked before and need not be read.
+        """
         manifest = self.manifest(info)
-        rows = self._connection.execute(_BODIES, (self._project, info.number)).fetchall()
-        bodies = {found.hex(): body for found, body in rows}
+        hashes = dict.fromkeys(manifest.values())
+        bodies = {found: known[found] for found in hashes if found in known}
+        bodies |= self._rows.bodies([found for found in hashes if found not in bodies])
         for (kind, name), found in manifest.items():
-            self._vouched(bodies.get(found), found, f"{noun(kind)} {name!r} in catalog {info.number}")
+            if found not in known:
+                self._vouched(bodies.get(found), found, f"{noun(kind)} {name!r} in catalog {info.number}")
         return Catalog(info, manifest, MappingProxyType(bodies))
 
-    def catalog_at(self, number: int | None) -> Catalog:
+    def catalog_at(self, number: int | None, known: Mapping[str, bytes] = MappingProxyType({})) -> Catalog:
         """Return a catalog by its number, the newest for None."""
         head = self.head()[0]
         wanted = head if number is None else number
         if not 0 <= wanted <= head:
             raise no_such_catalog(self._project, wanted, head)
-        return self.catalog(self.info(wanted))
+        return self.catalog(self.info(wanted), known)
 
     def entries(self) -> list[Entry]:
         """Return what each commit did to each definition, checked against the catalogs' delta hashes."""
-        entries = [entry_of(row) for row in self._connection.execute(ENTRIES, (self._project,)).fetchall()]
+        entries = self._rows.entries(self._project)
         grouped = {number: list(group) for number, group in itertools.groupby(entries, lambda entry: entry.number)}
         for info in self.history():
             if entries_hash(grouped.pop(info.number, [])) != info.delta:
@@ -166,12 +284,14 @@ class CatalogRows:
             raise self._corrupt(f"project {self._project!r} has entries of catalogs that it does not have")
         return entries
 
-    def body(self, entry: Entry, found: str) -> bytes:
-        """Return the text of a definition, checked against its hash."""
-        query = "SELECT body FROM definitions WHERE hash = ?"
-        row = self._connection.execute(query, (bytes.fromhex(found),)).fetchone()
-        body = row[0] if row else None
-        return self._vouched(body, found, f"{noun(entry.kind)} {entry.name!r} of catalog {entry.number}")
+    def bodies(self, entries: Iterable[Entry]) -> dict[str, bytes]:
+        """Return the texts of the definitions in entries, each checked against its hash."""
+        stored = {entry.hash: entry for entry in entries if entry.hash is not None}
+        found = self._rows.bodies(list(stored))
+        return {
+            each: self._vouched(found.get(each), each, f"{noun(entry.kind)} {entry.name!r} of catalog {entry.number}")
+            for each, entry in stored.items()
+        }
 
     def _vouched(self, body: bytes | None, found: str, what: str) -> bytes:
         if body is None:
@@ -186,34 +306,4 @@ class CatalogRows:
         return info
 
     def _corrupt(self, what: str) -> RegistryCorrupt:
-        return RegistryCorrupt(self._path, what)
-
-
-def write_definitions(connection: sqlite3.Connection, new: Draft) -> None:
-    """Store the texts of definitions; one that is stored already is left, or healed if it was damaged."""
-    connection.executemany(
-        "INSERT INTO definitions VALUES (?, ?)"
-        " ON CONFLICT (hash) DO UPDATE SET body = excluded.body WHERE body IS NOT excluded.body",
-        ((bytes.fromhex(found), body) for found, body in new.bodies.items()),
-    )
-
-
-def write_entries(connection: sqlite3.Connection, project: str, entries: Iterable[Entry]) -> None:
-    """Store what a commit did to each definition."""
-    connection.executemany(
-        "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
-        ((project, e.kind, e.name, e.number, None if e.hash is None else bytes.fromhex(e.hash)) for e in entries),
-    )
-
-
-def write_info(connection: sqlite3.Connection, info: CatalogInfo) -> None:
-    """Store a catalog's own row."""
-    hashes = (bytes.fromhex(info.contents), bytes.fromhex(info.delta), bytes.fromhex(info.seal))
-    facts = (info.project, info.number, info.parent, info.created, info.author, info.message, info.size)
-    connection.execute("INSERT INTO catalogs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*facts, *hashes))
-
-
-def write_head(connection: sqlite3.Connection, info: CatalogInfo) -> None:
-    """Make a catalog the newest of its project."""
-    seal = head_seal(info.project, info.number, info.seal)
-    connection.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?)", (info.project, info.number, seal))
+        return RegistryCorrupt(self._place, what)

@@ -12,19 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from likewise.core.errors import NotFound
-from likewise.registry.catalog import CatalogInfo, Draft, Entry, Key, digest, empty_catalog, entries_hash, seal_of
+from likewise.registry.catalog import CatalogInfo, Entry, Key, digest, empty_catalog, entries_hash, seal_of
 from likewise.registry.database import DAMAGE, connect, make_file, sync_folder, temporary_name
-from likewise.registry.rows import (
-    INFOS,
-    SIDES,
-    entry_of,
-    info_of,
-    side_is_whole,
-    write_definitions,
-    write_entries,
-    write_head,
-    write_info,
-)
+from likewise.registry.file_rows import ENTRIES, INFOS, SIDES, FileRows, entry_of, info_of
+from likewise.registry.rows import SideRow, head_seal, side_is_whole
 
 _INFO_TYPES = ("str", "int", "int", "int", "str", "str", "int", "bytes", "bytes", "bytes")
 _ENTRY_TYPES = ("str", "str", "int", "bytes NoneType")
@@ -41,7 +32,7 @@ class Remains:
     """Project to the entries of these catalogs, in order."""
     bodies: Mapping[str, bytes]
     """The texts of definitions that pass their hash, by hash."""
-    sides: Sequence[Sequence[Any]]
+    sides: Sequence[SideRow]
     """The rows of the side table that carry their seal."""
 
 
@@ -86,10 +77,8 @@ def remains(path: Path) -> Remains:
             texts = _rows(connection, "SELECT hash, body FROM definitions", "hash", ("bytes", "bytes"))
             bodies = {found.hex(): body for found, body in texts if digest(body) == found.hex()}
             infos = [info_of(row) for row in _rows(connection, INFOS, "project, number", _INFO_TYPES)]
-            sides = [row for row in _rows(connection, SIDES, "project, space, key", _SIDE_TYPES) if side_is_whole(row)]
-            entries = _rows(
-                connection, "SELECT project, kind, name, number, hash FROM entries", "project", ("str", *_ENTRY_TYPES)
-            )
+            sides = [SideRow(*row) for row in _rows(connection, SIDES, "project, space, key", _SIDE_TYPES)]
+            entries = _rows(connection, ENTRIES, "project", ("str", *_ENTRY_TYPES))
     except (*DAMAGE, OSError):
         return Remains({}, {}, {}, [])
     histories, kept = {}, {}
@@ -100,7 +89,7 @@ def remains(path: Path) -> Remains:
         if last:
             histories[project] = chain[:last]
             kept[project] = [entry for entry in _in_order(mine) if entry.number <= last]
-    return Remains(histories, kept, bodies, sides)
+    return Remains(histories, kept, bodies, [row for row in sides if side_is_whole(row)])
 
 
 def _rows(connection: sqlite3.Connection, query: str, order: str, types: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -148,14 +137,16 @@ def _last_whole(chain: Sequence[CatalogInfo], entries: Iterable[Entry], bodies: 
 
 
 def _write(connection: sqlite3.Connection, whole: Remains) -> None:
-    write_definitions(connection, Draft({}, whole.bodies))
+    rows = FileRows(connection)
+    rows.write_definitions(whole.bodies)
     for project, infos in whole.histories.items():
-        write_entries(connection, project, whole.entries[project])
+        rows.write_entries(project, whole.entries[project])
         for info in infos:
-            write_info(connection, info)
-        write_head(connection, infos[-1])
-    connection.executemany("INSERT INTO sides VALUES (?, ?, ?, ?, ?, ?)", whole.sides)
-    connection.execute("UPDATE clock SET version = ?", (max((row[3] for row in whole.sides), default=0),))
+            rows.write_info(info)
+        rows.write_head(project, infos[-1].number, head_seal(project, infos[-1].number, infos[-1].seal))
+    for side in whole.sides:
+        rows.write_side(side)
+    rows.next_version(max((side.version for side in whole.sides), default=0))
 
 
 def _keep(damaged: Path) -> None:

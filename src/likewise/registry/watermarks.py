@@ -45,6 +45,8 @@ class Run:
     """How many chunks it writes in all, at least 1; they are numbered from 0."""
     done: tuple[Span, ...] = ()
     """The chunks that are stored, as spans of numbers, in order."""
+    source: str = ""
+    """What the source was when it began; a run of another one is begun anew. Empty where it is not known."""
 
     def missing(self) -> list[int]:
         """Return the numbers of the chunks that are not stored yet.
@@ -195,7 +197,7 @@ def merge(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 
 def _work(run: Run) -> tuple[object, ...]:
-    return run.definition, run.start, run.end, run.chunks
+    return run.definition, run.start, run.end, run.chunks, run.source
 
 
 def _current(watermark: Watermark, run: Run) -> Run:

@@ -14,12 +14,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from time import perf_counter
 from typing import Any
 
-from prometheus_client import Counter, Histogram
-
 from likewise.core.names import near_misses
 from likewise.serve.access import Access, Scope
-from likewise.serve.call import JSON, Answer, Call, Route
-from likewise.serve.metrics import Metrics
+from likewise.serve.call import ARROW, JSON, Answer, Call, Route, media_of
+from likewise.serve.deadlines import HEADER, end_of
+from likewise.serve.metrics import Counted, Metrics, Observed
 from likewise.serve.problem import KINDS, MEDIA_TYPE, RETRY_AFTER, Refusal, encode, is_logged, refusal_of
 from likewise.serve.settings import Limits
 
@@ -31,6 +30,8 @@ Send = Callable[[Message], Awaitable[None]]
 """Takes the next part of an answer."""
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _CLOSE = (b"connection", b"close")
+_PIECE = 256 << 10
+"""How many bytes of an answer are sent at once."""
 _log = logging.getLogger("likewise.serve")
 
 
@@ -71,9 +72,10 @@ class App:
         self._limits = limits
         self._metrics = metrics
         self._load = load
+        self._large = 0
         self._ids = map("".join, zip(itertools.repeat(f"{secrets.token_hex(6)}-"), map(str, itertools.count())))
-        self._seconds: dict[str, Histogram] = {path: metrics.seconds.labels(path) for path in self._routes}
-        self._answers: dict[tuple[str, int], Counter] = {}
+        self._seconds: dict[str, Observed] = {path: metrics.seconds(path) for path in self._routes}
+        self._answers: dict[tuple[str, int], Counted] = {}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -84,7 +86,7 @@ class App:
         request_id = self._request_id(headers)
         path, rest = self._path(scope["path"])
         try:
-            answer = await self._answer(scope, path, rest, headers, receive)
+            answer = await self._answer(scope, path, rest, headers, receive, request_id, began)
         except Gone:
             self._count(path, 499, began)
             return
@@ -105,14 +107,41 @@ class App:
         return (parent + slash, rest) if rest and parent + slash in self._routes else ("", path)
 
     async def _answer(
-        self, scope: Mapping[str, Any], path: str, rest: str, headers: Mapping[bytes, bytes], receive: Receive
+        self,
+        scope: Mapping[str, Any],
+        path: str,
+        rest: str,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        request_id: str,
+        began: float,
     ) -> Answer:
         route = self._route(scope["method"], path, rest)
-        self._access.check(route.scope, headers)
+        caller = self._access.check(route.scope, headers)
+        if not route.checks_limits and caller.is_limited:
+            raise caller.refusal("this route, which is not about single views,")
         self._admit(route)
-        call = Call(await self._body(route, headers, receive), scope["query_string"], rest)
-        answer = route.handle(call)
-        return answer if isinstance(answer, Answer) else await answer
+        end = end_of(headers, self._limits) if HEADER in headers and route.body is not None else None
+        large = self._is_large(headers)
+        self._large += large
+        try:
+            body = await self._body(route, headers, receive, large)
+            call = Call(body, scope["query_string"], rest, caller, headers, request_id, end, began)
+            answer = route.handle(call)
+            return answer if isinstance(answer, Answer) else await answer
+        finally:
+            self._large -= large
+
+    def _is_large(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Tell whether a body is a table that is larger than others may be; of such, a few at once are let in."""
+        if headers.get(b"content-type") == JSON or media_of(headers) != ARROW:
+            return False
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length[:18]) <= self._limits.body_bytes:
+            return False
+        if self._large >= self._limits.bulk:
+            raise Refusal("overloaded", f"{self._large} large tables are in work; try again", headers=RETRY_AFTER)
+        return True
 
     def _route(self, method: str, path: str, rest: str) -> Route:
         if not path:
@@ -133,11 +162,11 @@ class App:
         if load.requests() > limits.requests or load.connections() > limits.connections:
             raise Refusal("overloaded", "try again in a second, or ask another server", headers=RETRY_AFTER)
 
-    async def _body(self, route: Route, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    async def _body(self, route: Route, headers: Mapping[bytes, bytes], receive: Receive, large: bool) -> bytes:
         if route.body is None:
             return b""
-        _check_type(headers)
-        most = self._limits.body_bytes
+        _check_type(route, headers)
+        most = self._limits.bulk_bytes if large else self._limits.body_bytes
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:18]) > most:
             raise self._too_large(most)
@@ -168,7 +197,7 @@ class App:
         if is_logged(refusal):
             cause = error.__cause__ if isinstance(error, Refusal) and error.__cause__ is not None else error
             _log.error("request %s: %s: %s", request_id, refusal.code, cause, exc_info=cause)
-        if refusal.code.startswith("store_"):
+        if refusal.code.startswith("store_") or refusal.code == "deadline_exceeded":
             self._metrics.store_errors.labels(refusal.code).inc()
         problem = refusal.problem(request_id)
         headers = tuple(refusal.headers)
@@ -183,15 +212,18 @@ class App:
             self._seconds[path].observe(perf_counter() - began)
         counter = self._answers.get((path, status))
         if counter is None:
-            counter = self._answers[path, status] = self._metrics.answers.labels(path, str(status))
+            counter = self._answers[path, status] = self._metrics.answers(path, str(status))
         counter.inc()
 
 
-def _check_type(headers: Mapping[bytes, bytes]) -> None:
-    given = headers.get(b"content-type", b"")
-    if given != JSON and given.partition(b";")[0].strip().lower() != JSON:
+def _check_type(route: Route, headers: Mapping[bytes, bytes]) -> None:
+    media = media_of(headers)
+    if media not in route.takes:
+        given = headers.get(b"content-type", b"")
         said = f"it says {given.decode('latin-1')[:100]!r}" if given else "it does not say of which"
-        raise Refusal("wrong_type", f"{said}; send JSON with the header Content-Type: application/json")
+        wanted = " or ".join(each.decode() for each in route.takes)
+        what = "JSON" if route.takes == (JSON,) else "it"
+        raise Refusal("wrong_type", f"{said}; send {what} with the header Content-Type: {wanted}")
     coding = headers.get(b"content-encoding", b"identity")
     if coding.strip().lower() not in (b"identity", b""):
         raise Refusal("wrong_type", f"Content-Encoding {coding.decode('latin-1')[:100]!r} is not read; send it plain")
@@ -207,4 +239,8 @@ async def _send(send: Send, answer: Answer, request_id: str, last: bool, with_bo
     if last:
         headers.append(_CLOSE)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body if with_body else b""})
+    body = answer.body if with_body else b""
+    for start in range(0, len(body) - _PIECE, _PIECE):  # other requests are answered while a large one is on its way
+        await send({"type": "http.response.body", "body": body[start : start + _PIECE], "more_body": True})
+    last_piece = max(0, (len(body) - 1) // _PIECE) * _PIECE
+    await send({"type": "http.response.body", "body": body[last_piece:] if last_piece else body})

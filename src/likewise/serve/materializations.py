@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
@@ -14,10 +15,13 @@ from msgspec import Struct
 
 from likewise.core.errors import InvalidTime, LikewiseError
 from likewise.core.time import EARLIEST, from_micros, to_micros
-from likewise.jobs.materialize import Done
+from likewise.jobs.materialize import Done, Event
+from likewise.registry.audit import acting_as
+from likewise.serve.access import Caller
 from likewise.serve.call import Answer, Call, encode
 from likewise.serve.payload import IncrementalBody, MaterializeBody, read_body
 from likewise.serve.problem import RETRY_AFTER, Refusal, is_logged, pointer_of, refusal_of
+from likewise.serve.reach import check_there, check_views
 from likewise.serve.settings import Limits
 from likewise.serve.state import State
 
@@ -58,6 +62,10 @@ class Run(Struct, frozen=True, kw_only=True):
     """What went wrong, when it failed."""
 
 
+class RunEnded(LikewiseError):
+    """A materialization was stopped between two of its steps, because the server ends."""
+
+
 class Materializations:
     """Runs materializations, one at a time.
 
@@ -70,11 +78,23 @@ class Materializations:
         self._state = state
         self._limits = limits
         self._runs: dict[str, Run] = {}
+        self._callers: dict[str, str] = {}
         self._running: asyncio.Task[Run] | None = None
+        self._ending = threading.Event()
         self._thread = ThreadPoolExecutor(1, "likewise-materialize")
+
+    def stop(self) -> None:
+        """Have a run that is at work end after its next step; it can be taken up where it was."""
+        self._ending.set()
+
+    def _go_on(self, event: Event) -> None:
+        if self._ending.is_set():
+            what = f"the server ends, and the materialization of view {event.view!r} with it"
+            raise RunEnded(what, cure="run it again: it goes on where it was")
 
     def close(self) -> None:
         """Let go of the thread."""
+        self.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def materialize(self, call: Call) -> Answer:
@@ -84,10 +104,12 @@ class Materializations:
             missing = "/start_ts" if body.start_ts is None else "/end_ts"
             raise Refusal("invalid", f"{missing[1:]} is missing; give it, or disable_event_timestamp", missing)
         start, end = _time(body.start_ts, "start_ts"), _time(body.end_ts, "end_ts")
+        await self._check_limits(call.caller, body.feature_views)
 
         def work() -> list[Done]:
             whole = body.disable_event_timestamp
-            return self._state.store.materialize(start, end, body.feature_views, whole, version=body.version)
+            store, views = self._state.store, body.feature_views
+            return store.materialize(start, end, views, whole, version=body.version, report=self._go_on)
 
         return await self._run(work, call)
 
@@ -95,20 +117,33 @@ class Materializations:
         """Write what came since the last time to the online store."""
         body = read_body(call.body, IncrementalBody, self._limits)
         end = self._state.store.clock.now() if body.end_ts is None else _time(body.end_ts, "end_ts")
+        await self._check_limits(call.caller, body.feature_views)
 
         def work() -> list[Done]:
             store = self._state.store
-            return store.materialize_incremental(end, body.feature_views, version=body.version)
+            return store.materialize_incremental(end, body.feature_views, version=body.version, report=self._go_on)
 
         return await self._run(work, call)
 
     def status(self, call: Call) -> Answer:
         """Tell how far a run is."""
         run = self._runs.get(call.rest)
-        if run is None:
+        if run is None or (call.caller.is_limited and self._callers[run.id] != call.caller.id):
             what = f"there is no materialization {call.rest!r}; this process remembers its last {MOST}"
             raise Refusal("not_found", what)
         return Answer(encode(run))
+
+    async def _check_limits(self, caller: Caller, views: list[str] | None) -> None:
+        """Have a caller who is limited name the views, and theirs only: without names it would be all there are."""
+        if not caller.is_limited:
+            return
+        if views is None:
+            raise caller.refusal("to fill all views (no feature_views are named)", "/feature_views")
+        check_views(caller, views, "/feature_views")
+        store = self._state.store
+        if not all(view in store.definitions.views for view in views):  # it may be new
+            await asyncio.get_running_loop().run_in_executor(None, store.refresh_registry)
+        check_there(caller, views, "/feature_views", store.definitions)
 
     async def _run(self, work: Callable[[], list[Done]], call: Call) -> Answer:
         background = _flag(call.query, "async")
@@ -117,9 +152,10 @@ class Materializations:
             raise Refusal("busy", what, headers=RETRY_AFTER)
         run = Run(id=secrets.token_hex(8), status="running")
         while len(self._runs) >= MOST:
-            del self._runs[next(iter(self._runs))]
-        self._runs[run.id] = run
-        task = self._running = asyncio.create_task(self._done(run, work))
+            oldest = next(iter(self._runs))
+            del self._runs[oldest], self._callers[oldest]
+        self._runs[run.id], self._callers[run.id] = run, call.caller.id
+        task = self._running = asyncio.create_task(self._done(run, _entered(work, call.caller)))
         if not background:
             return Answer(encode(await asyncio.shield(task)))
         task.add_done_callback(lambda done: done.exception())  # it is in the status, and in the log
@@ -129,6 +165,10 @@ class Materializations:
     async def _done(self, run: Run, work: Callable[[], list[Done]]) -> Run:
         try:
             steps = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except RunEnded as error:
+            self._runs[run.id] = Run(id=run.id, status="failed", detail=str(error))
+            _log.warning("materialization %s: %s", run.id, error)
+            raise Refusal("ending", str(error), headers=RETRY_AFTER) from error
         except Exception as error:
             pointer = "/end_ts" if isinstance(error, InvalidTime) else None
             refusal = refusal_of(error, pointer or pointer_of(error, "", names="feature_views"))
@@ -139,6 +179,16 @@ class Materializations:
             raise
         done = self._runs[run.id] = Run(id=run.id, status="done", views=[_step(step) for step in steps])
         return done
+
+
+def _entered(work: Callable[[], list[Done]], caller: Caller) -> Callable[[], list[Done]]:
+    """Return work that is entered in the audit log under the caller's key; without one under the server's name."""
+
+    def entered() -> list[Done]:
+        with acting_as(f"key {caller.name!r} ({caller.id})"):
+            return work()
+
+    return entered if caller.id else work
 
 
 def _time(given: str | None, name: str) -> int:

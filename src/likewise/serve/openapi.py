@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from html import escape
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from likewise.serve.access import Scope
-from likewise.serve.call import JSON, Answer, Route
+from likewise.serve.call import ARROW, JSON, Answer, Route
+from likewise.serve.deadlines import HEADER
 from likewise.serve.problem import KINDS, MEDIA_TYPE, Problem
 
 _REFERENCE = "#/components/schemas/{name}"
 _ALWAYS = ("forbidden", "overloaded", "not_ready", "failed", "bad_query")
-_WITH_BODY = ("not_json", "too_deep", "duplicate_key", "too_large", "wrong_type", "invalid")
+_WITH_KEY = ("unauthorized",)
+_KEY = {"type": "http", "scheme": "bearer", "description": "An access key; a server on loopback may ask for none."}
+_WITH_BODY = (
+    *("not_json", "too_deep", "duplicate_key", "too_large", "wrong_type", "invalid"),
+    *("bad_header", "store_shunned", "deadline_exceeded"),
+)
+_DEADLINE = {
+    "name": HEADER.decode(),
+    "in": "header",
+    "description": "For how many milliseconds an answer is of use; a materialization takes its time anyway.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 60_000},
+}
 
 
 def with_description(routes: Iterable[Route], version: str) -> list[Route]:
@@ -69,7 +82,7 @@ def openapi(routes: Iterable[Route], version: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Likewise feature server", "version": version},
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": components, "securitySchemes": {"key": _KEY}},
     }
 
 
@@ -78,6 +91,12 @@ def _operation(route: Route) -> dict[str, Any]:
         {"name": name, "in": "query", "description": said, "schema": {"type": "string", "enum": ["true", "false"]}}
         for name, said in route.query.items()
     ]
+    parameters += [
+        {"name": name, "in": "query", "description": f"With a table as the body: {said}", "schema": {"type": "string"}}
+        for name, said in route.table_query.items()
+    ]
+    if route.body is not None:
+        parameters.append(_DEADLINE)
     if route.path.endswith("/"):
         parameters.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
     operation: dict[str, Any] = {
@@ -86,10 +105,13 @@ def _operation(route: Route) -> dict[str, Any]:
         "x-likewise-scope": route.scope.value,
         "responses": _responses(route),
     }
+    if route.scope is not Scope.PUBLIC:
+        operation["security"] = [{"key": []}, {}]
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _schema(route.body)}}}
+        content = {media.decode(): {"schema": _body_schema(route.body, media)} for media in route.takes}
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
 
 
@@ -97,8 +119,16 @@ def _responses(route: Route) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for status, kind in route.answers.items():
         media, schema = (kind, {}) if isinstance(kind, str) else ("application/json", _schema(kind))
-        found[str(status)] = {"description": route.summary, "content": {media: {"schema": schema}}}
-    for code in (*_ALWAYS, *(_WITH_BODY if route.body is not None else ()), *route.problems):
+        content: dict[str, Any] = {media: {"schema": schema}}
+        if status == HTTPStatus.OK:
+            content |= {also.decode(): {} for also in route.gives}
+        found[str(status)] = {"description": route.summary, "content": content}
+    for code in (
+        *_ALWAYS,
+        *(_WITH_KEY if route.scope is not Scope.PUBLIC else ()),
+        *(_WITH_BODY if route.body is not None else ()),
+        *route.problems,
+    ):
         known = KINDS[code]
         problem = {"schema": {"$ref": _REFERENCE.format(name="Problem")}}
         response = found.setdefault(str(known.status), {"description": "", "content": {}})
@@ -106,6 +136,10 @@ def _responses(route: Route) -> dict[str, Any]:
         response["description"] = "; ".join(said)
         response["content"][MEDIA_TYPE] = problem
     return dict(sorted(found.items()))
+
+
+def _body_schema(record: type[Struct], media: bytes) -> dict[str, str]:
+    return {"type": "string", "format": "binary"} if media == ARROW else _schema(record)
 
 
 def _schema(record: type[Struct]) -> dict[str, str]:
@@ -128,7 +162,9 @@ def _page(document: Mapping[str, Any]) -> str:
             parts.append(f"<p>Scope: {escape(operation['x-likewise-scope'])}</p>")
             body = operation.get("requestBody")
             if body is not None:
-                parts.append(_members(_referred(document, body["content"]["application/json"]["schema"])))
+                media, told = next(iter(body["content"].items()))
+                parts.append(f"<p>Body: {escape(', '.join(body['content']))}</p>")
+                parts.append(_members(_referred(document, told["schema"])) if media == "application/json" else "")
             rows = ((status, told["description"]) for status, told in operation["responses"].items())
             parts.append(_table(("status", "meaning"), rows))
     return "".join(parts)

@@ -5,10 +5,11 @@ The records are also what the description of the routes is made from.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -22,6 +23,7 @@ Columns = dict[str, list[Any]]
 S = TypeVar("S", bound=Struct)
 _MEMBER = re.compile(rb'"\s*:')
 _SPACED = re.compile(rb'"\s')
+_NESTED = (dict, list)
 
 
 class OnlineRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,8 +117,19 @@ def read_body(body: bytes, record: type[S], limits: Limits) -> S:
     if body.count(b"[") + body.count(b"{") > limits.depth and _is_deeper(found, limits.depth):
         raise _too_deep(limits)
     count = _members(found)
-    if (body.count(b'":') != count or _SPACED.search(body) is not None) and len(_MEMBER.findall(body)) != count:
-        _refuse_twins(body)
+    if body.count(b'":') != count or _SPACED.search(body) is not None:
+        said = len(_MEMBER.findall(body))  # at least as many as there are, twins counted in
+        if said not in (count, _all_members(found)):
+            _refuse_twins(body)
+    return record_of(found, record)
+
+
+def record_of(found: Any, record: type[S]) -> S:
+    """Return the record that a body holds which was decoded already.
+
+    Raises:
+        Refusal: it is no such record; with a pointer.
+    """
     try:
         return msgspec.convert(found, record)
     except msgspec.ValidationError as error:
@@ -127,10 +140,21 @@ def _too_deep(limits: Limits) -> Refusal:
     return Refusal("too_deep", f"it may be {limits.depth} levels deep at most", "")
 
 
-def _is_deeper(value: Any, left: int) -> bool:
-    if isinstance(value, dict):
-        return left == 0 or any(_is_deeper(inner, left - 1) for inner in value.values())
-    return isinstance(value, list) and (left == 0 or any(_is_deeper(inner, left - 1) for inner in value))
+def _is_deeper(value: Any, most: int) -> bool:
+    return sum(1 for _ in itertools.islice(_levels(value), most + 1)) > most
+
+
+def _all_members(value: Any) -> int:
+    return sum(len(inner) for level in _levels(value) for inner in level if type(inner) is dict)
+
+
+def _levels(value: Any) -> Iterator[list[Any]]:
+    """Return the objects and arrays of each level; a body may have millions, and each level is one pass."""
+    level = [value] if type(value) in _NESTED else []
+    while level:
+        yield level
+        inner = (each.values() if type(each) is dict else each for each in level)
+        level = [each for each in itertools.chain.from_iterable(inner) if type(each) in _NESTED]
 
 
 def _members(found: Any) -> int:
@@ -155,22 +179,32 @@ class _Twin:
 
 
 def _refuse_twins(body: bytes) -> None:
+    twins: list[_Twin] = []
+
     def made(pairs: list[tuple[str, Any]]) -> Any:
         record = dict(pairs)
         if len(record) == len(pairs):
             return record
-        names = [name for name, _ in pairs]
-        return _Twin(next(name for name in names if names.count(name) > 1))
+        seen: set[str] = set()
+        twins.append(_Twin(next(name for name, _ in pairs if name in seen or seen.add(name))))  # type: ignore[func-returns-value]
+        return twins[-1]
 
-    for pointer, key in _twins(json.loads(body, object_pairs_hook=made), ""):
-        raise Refusal("duplicate_key", f"{key!r} stands there twice; give each key once", pointer)
+    found = json.loads(body, object_pairs_hook=made)
+    if twins:
+        *steps, twin = _way_to_twin(found)
+        raise Refusal("duplicate_key", f"{twin!r} stands there twice; give each key once", json_pointer(*steps, twin))
 
 
-def _twins(value: Any, pointer: str) -> list[tuple[str, str]]:
+def _way_to_twin(value: Any) -> list[str]:
+    """Return the steps to the first object that has a key twice, then the key; empty where there is none."""
     if isinstance(value, _Twin):
-        return [(pointer + json_pointer(value.key), value.key)]
+        return [value.key]
     steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [twin for step, inner in steps for twin in _twins(inner, pointer + json_pointer(str(step)))]
+    for step, inner in steps:
+        way = _way_to_twin(inner)
+        if way:
+            return [str(step), *way]
+    return []
 
 
 _STEP = re.compile(r"\.(?P<name>\w+)|\[(?P<index>\d+)\]|(?P<any>\[\.\.\.\])")
@@ -188,7 +222,15 @@ def _misfit(said: str, found: Any, record: type[Struct]) -> Refusal:
         step = match["name"] or match["index"] or _first_misfit(value)
         steps.append(step)
         value = value[int(step)] if isinstance(value, list) else value.get(step) if isinstance(value, dict) else None
+    if what.startswith("Invalid enum value"):
+        what += f"; known: {_choices(record, steps[0])}"
     return Refusal("invalid", what[:1].lower() + what[1:], json_pointer(*steps))
+
+
+def _choices(record: type[Struct], member: str) -> str:
+    """Return the texts that a member may be."""
+    [field] = [field for field in msgspec.structs.fields(record) if field.name == member]
+    return ", ".join(map(repr, get_args(get_args(field.type)[0])))
 
 
 def _first_misfit(columns: Mapping[str, Any]) -> str:

@@ -31,11 +31,15 @@ from likewise.core.errors import (
     StoreFull,
     TransformError,
 )
+from likewise.online.allowance import AnswerTooLarge
+from likewise.online.deadline import DeadlineExceeded
+from likewise.online.guard import StoreShunned
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Headers of an answer, in lower case."""
 MEDIA_TYPE = "application/problem+json"
 """The content type of a problem."""
+_MOST_SAID = 4_000
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -55,6 +59,8 @@ class Problem(Struct, frozen=True, kw_only=True):
     """The request's id, which the server's log has too, and the header x-request-id."""
     pointer: str | UnsetType = UNSET
     """Where in the request's body it is, as a JSON pointer (RFC 6901)."""
+    error: str | UnsetType = UNSET
+    """The name of the error that the same call in Python raises; clients in Python raise it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +75,17 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "not_json": Kind(400, "The body is not JSON"),
+    "not_msgpack": Kind(400, "The body is not MessagePack"),
+    "not_arrow": Kind(400, "The body is not a stream of Arrow's"),
     "too_deep": Kind(400, "The body is nested too deeply"),
     "duplicate_key": Kind(400, "The body has a key twice"),
     "bad_query": Kind(400, "The query string cannot be"),
+    "bad_header": Kind(400, "A header cannot be"),
+    "unauthorized": Kind(401, "An access key is needed"),
     "forbidden": Kind(403, "The permission is missing"),
     "no_route": Kind(404, "There is no such route"),
     "not_found": Kind(404, "There is nothing of that name"),
+    "table_missing": Kind(404, "There is no such online table"),
     "wrong_method": Kind(405, "The route has no such method"),
     "busy": Kind(409, "Another run is at work"),
     "too_large": Kind(413, "The request is too large"),
@@ -86,7 +97,10 @@ KINDS: Mapping[str, Kind] = {
     "source_failed": Kind(500, "A source cannot be read as defined"),
     "overloaded": Kind(503, "The server has too much to do"),
     "not_ready": Kind(503, "The server is not ready"),
+    "ending": Kind(503, "The server is ending"),
     "store_unavailable": Kind(503, "The store does not answer"),
+    "store_shunned": Kind(503, "The store failed again and again, and is not asked for a moment"),
+    "deadline_exceeded": Kind(504, "The deadline is over"),
     "store_failed": Kind(500, "The store failed"),
     "store_full": Kind(507, "The store is full"),
 }
@@ -109,6 +123,8 @@ class Refusal(Exception):
         self.detail = detail
         self.pointer = pointer
         self.headers = headers
+        self.error = ""
+        """The name of the error that it was made of; empty for one of the server's own."""
 
     def problem(self, request_id: str) -> Problem:
         """Return what the caller is told."""
@@ -117,10 +133,11 @@ class Refusal(Exception):
             type=f"urn:likewise:problem:{self.code}",
             title=kind.title,
             status=kind.status,
-            detail=self.detail,
+            detail=self.detail if len(self.detail) <= _MOST_SAID else f"{self.detail[:_MOST_SAID]}…",
             code=self.code,
             request_id=request_id,
-            pointer=UNSET if self.pointer is None else self.pointer,
+            pointer=UNSET if self.pointer is None or len(self.pointer) > _MOST_SAID else self.pointer,
+            error=self.error or UNSET,
         )
 
 
@@ -141,23 +158,27 @@ def refusal_of(error: Exception, pointer: str | None = None) -> Refusal:
         >>> refusal_of(KeyError("secret")).detail
         'nobody expected this; the log of the server says more under the id of the request'
     """
+    if isinstance(error, Refusal):
+        return error
+    refusal = _refused(error, pointer)
+    refusal.error = type(error).__name__ if isinstance(error, LikewiseError) else ""
+    return refusal
+
+
+def _refused(error: Exception, pointer: str | None) -> Refusal:
     match error:
-        case Refusal():
-            return error
         case NotFound():
             return Refusal("not_found", str(error), pointer)
         case NotSupported():
             return Refusal("not_supported", str(error), pointer)
+        case AnswerTooLarge():
+            return Refusal("too_large", str(error), pointer)
         case RequestError():
             return Refusal("invalid", str(error), pointer)
         case LeaseHeld() | ApplyConflict():
             return Refusal("busy", str(error), headers=RETRY_AFTER)
-        case StoreFull():
-            return Refusal("store_full", f"there is no space for the write; {_LOG}")
-        case StoreError(transient=True):
-            return Refusal("store_unavailable", f"it did not answer in time; {_LOG}", headers=RETRY_AFTER)
         case StoreError():
-            return Refusal("store_failed", f"it cannot do its work; {_LOG}")
+            return _refused_by_store(error)
         case TransformError():
             return Refusal("function_failed", f"the function of a view failed; {_LOG}")
         case SourceError():
@@ -167,12 +188,29 @@ def refusal_of(error: Exception, pointer: str | None = None) -> Refusal:
     return Refusal("failed", f"nobody expected this; {_LOG}")
 
 
+def _refused_by_store(error: StoreError) -> Refusal:
+    match error:
+        case StoreFull():
+            return Refusal("store_full", f"there is no space for the write; {_LOG}")
+        case DeadlineExceeded():
+            said = "it was not done by its deadline (header x-request-deadline-ms, else the server's deadline_seconds)"
+            return Refusal("deadline_exceeded", f"{said}; give it more time, or ask for less at once")
+        case StoreShunned():
+            return Refusal("store_shunned", "try again in a second; /readyz says when it is back", headers=RETRY_AFTER)
+        case StoreError(transient=True):
+            return Refusal("store_unavailable", f"it did not answer in time; {_LOG}", headers=RETRY_AFTER)
+    return Refusal("store_failed", f"it cannot do its work; {_LOG}")
+
+
 _LOG = "the log of the server says more under the id of the request"
+
+
+_UNLOGGED = ("overloaded", "ending", "store_shunned", "deadline_exceeded")
 
 
 def is_logged(refusal: Refusal) -> bool:
     """Tell whether the server's log is to have the error: what the caller cannot mend."""
-    return KINDS[refusal.code].status >= HTTPStatus.INTERNAL_SERVER_ERROR and refusal.code != "overloaded"
+    return KINDS[refusal.code].status >= HTTPStatus.INTERNAL_SERVER_ERROR and refusal.code not in _UNLOGGED
 
 
 def pointer_of(error: Exception, where: str, by_rows: bool = False, names: str = "features") -> str | None:

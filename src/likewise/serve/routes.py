@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from likewise.serve.access import Scope
 from likewise.serve.answer import OnlineAnswer
-from likewise.serve.call import Route
+from likewise.serve.call import ARROW, JSON, MSGPACK, Route
+from likewise.serve.forms import PUSH_QUERY, TABLE_QUERY, WRITE_QUERY
 from likewise.serve.materializations import PATH, Materializations, Run
 from likewise.serve.payload import IncrementalBody, MaterializeBody, OnlineRequest, PushBody, WriteBody
 from likewise.serve.probes import Health, Probes, Readiness
@@ -27,7 +28,11 @@ def routes_of(reads: Reads, writes: Writes, runs: Materializations, probes: Prob
             summary="Return the features of some entities as they are now.",
             answers={200: OnlineAnswer},
             body=OnlineRequest,
+            takes=(JSON, MSGPACK, ARROW),
+            gives=(MSGPACK, ARROW),
+            table_query=TABLE_QUERY,
             problems=("not_found", "not_supported", "function_failed", "store_unavailable", "store_failed"),
+            checks_limits=True,
         ),
         Route(
             method="POST",
@@ -37,7 +42,10 @@ def routes_of(reads: Reads, writes: Writes, runs: Materializations, probes: Prob
             summary="Write rows to all views of a push source: to the online store, to their files, or both.",
             answers={200: Written},
             body=PushBody,
+            takes=(JSON, ARROW),
+            table_query=PUSH_QUERY,
             problems=("not_found", "not_supported", "busy", "function_failed", "source_failed", "store_full"),
+            checks_limits=True,
         ),
         Route(
             method="POST",
@@ -47,7 +55,10 @@ def routes_of(reads: Reads, writes: Writes, runs: Materializations, probes: Prob
             summary="Write rows of one view to the online store, each unless a newer one is there.",
             answers={200: Written},
             body=WriteBody,
+            takes=(JSON, ARROW),
+            table_query=WRITE_QUERY,
             problems=("not_found", "not_supported", "busy", "store_full", "store_unavailable"),
+            checks_limits=True,
         ),
         Route(
             method="POST",
@@ -59,6 +70,7 @@ def routes_of(reads: Reads, writes: Writes, runs: Materializations, probes: Prob
             body=MaterializeBody,
             query=_ASYNC,
             problems=("not_found", "not_supported", "busy", "function_failed", "source_failed", "store_full"),
+            checks_limits=True,
         ),
         Route(
             method="POST",
@@ -70,6 +82,7 @@ def routes_of(reads: Reads, writes: Writes, runs: Materializations, probes: Prob
             body=IncrementalBody,
             query=_ASYNC,
             problems=("not_found", "not_supported", "busy", "function_failed", "source_failed", "store_full"),
+            checks_limits=True,
         ),
         Route(
             method="GET",
@@ -79,6 +92,7 @@ def routes_of(reads: Reads, writes: Writes, runs: Materializations, probes: Prob
             summary="Tell how far a materialization is.",
             answers={200: Run},
             problems=("not_found",),
+            checks_limits=True,
         ),
         Route(
             method="GET",

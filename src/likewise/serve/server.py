@@ -16,7 +16,9 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -27,7 +29,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from likewise import __version__
 from likewise.core.errors import ConfigError
-from likewise.serve.access import Open
+from likewise.core.secrets import without_secrets
 from likewise.serve.app import App, Load
 from likewise.serve.connection import connections
 from likewise.serve.materializations import Materializations
@@ -35,13 +37,17 @@ from likewise.serve.metrics import FOLDER, Metrics
 from likewise.serve.openapi import with_description
 from likewise.serve.probes import Probes
 from likewise.serve.reads import Reads
+from likewise.serve.records import Records, record_routes
 from likewise.serve.routes import routes_of
-from likewise.serve.settings import Settings
+from likewise.serve.served_log import ServedLog
+from likewise.serve.settings import Limits, Settings
 from likewise.serve.state import State
 from likewise.serve.writes import Writes
 
 _BACKLOG = 2048
 _STARTS_AGAIN = 1.0
+_SWITCHES = 0.0005
+"""For how long a thread with a large read keeps all others waiting, in seconds; Python's own is ten times as long."""
 _log = logging.getLogger("likewise.serve")
 
 
@@ -57,8 +63,6 @@ def serve(settings: Settings, announce: Callable[[str, State], None]) -> None:
         TransformError: the code of the repo is not what was applied.
     """
     settings.check()
-    if settings.access_log:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     with _listener(settings) as listener:
         scheme = "https" if settings.tls_cert is not None else "http"
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -88,24 +92,61 @@ def _listener(settings: Settings) -> socket.socket:
 
 def _work(settings: Settings, listener: socket.socket, announce: Callable[[State], None]) -> None:
     """Answer requests in this process until a signal ends it."""
+    if settings.access_log:
+        _log_requests()
     limits, load, metrics = settings.limits, Load(), Metrics()
     state = State(settings)
-    reads, writes = Reads(state, limits, metrics), Writes(state, limits, metrics)
-    runs = Materializations(state, limits)
+    log = ServedLog(state.store, settings, limits, metrics)
+    reads, writes = Reads(state, limits, metrics, log), Writes(state, limits, metrics)
+    runs, records = Materializations(state, limits), Records(state, limits)
     probes = Probes(state, metrics, lambda: load.ending)
-    app = App(with_description(routes_of(reads, writes, runs, probes), __version__), Open(), limits, metrics, load)
-    server = _Server(_config(settings, app), load, limits.settle_seconds, lambda: announce(state))
+    routes = routes_of(reads, writes, runs, probes) + record_routes(records)
+    app = App(with_description(routes, __version__), state.access, limits, metrics, load)
+    server = _Server(_config(settings, app), load, limits, lambda: announce(state), runs.stop)
     load.requests = lambda: len(server.server_state.tasks)
     load.connections = lambda: len(server.server_state.connections)
+    state.on_breaker = lambda is_open: metrics.breaker.set(float(is_open))
     if FOLDER not in os.environ:
         metrics.in_work.set_function(load.requests)
     try:
         state.start()
+        if state.has_catalog:
+            log.start()
         server.run(sockets=[listener])
     finally:
-        for part in (reads, writes, runs):
+        for part in (reads, writes, runs, records, log):
             part.close()
+        _wait_for_threads(server.ends_at or time.monotonic() + limits.drain_seconds)
         state.close()
+
+
+def _wait_for_threads(end: float) -> None:
+    """Wait for what is still at work in threads; what is not done by then is cut off, as a kill would do.
+
+    A materialization that waits for its source, or a push for a store that is silent, would keep the process alive.
+    What they leave behind is whole, and both may be done again; closing a store under their hands would not be safe.
+    """
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("likewise-") and not thread.daemon]
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    late = [thread.name for thread in threads if thread.is_alive()]
+    if late:
+        _log.warning("still at work, and cut off: %s; do it again, it goes on where it was", ", ".join(late))
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _log_requests() -> None:
+    """Write each request as a line on standard error, without the secrets that somebody put into its address."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("uvicorn.access").addFilter(_without_secrets)
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    record.args = tuple(without_secrets(list(record.args))) if isinstance(record.args, tuple) else record.args
+    return True
 
 
 def _config(settings: Settings, app: App) -> uvicorn.Config:
@@ -129,16 +170,28 @@ def _config(settings: Settings, app: App) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """A server that goes on a little when it is told to end."""
 
-    def __init__(self, config: uvicorn.Config, load: Load, settle: float, announce: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        load: Load,
+        limits: Limits,
+        announce: Callable[[], None],
+        stop: Callable[[], None],
+    ) -> None:
         super().__init__(config)
         self._load = load
-        self._settle = settle
+        self._settle = limits.settle_seconds
+        self._drain = limits.drain_seconds
         self._announce = announce
+        self._stop = stop
+        self.ends_at: float | None = None
+        """When all that is in hand has to be done, on the clock of ``time.monotonic``; None: it was not told to end."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         gc.collect()
         gc.freeze()  # what is there now stays, and need not be looked at again
+        sys.setswitchinterval(_SWITCHES)
         self._announce()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -152,6 +205,8 @@ class _Server(uvicorn.Server):
         end = time.monotonic() + self._settle
         while time.monotonic() < end and self._settle and not self.force_exit:
             await asyncio.sleep(0.05)
+        self.ends_at = time.monotonic() + self._drain
+        self._stop()
         await super().shutdown(sockets)
 
 

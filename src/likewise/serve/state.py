@@ -5,19 +5,24 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from likewise.config import load_config, place_of
 from likewise.core.errors import TransformError
 from likewise.online.base import Request
+from likewise.online.guard import GuardedStore
 from likewise.plan.lookup import table_name
+from likewise.serve.access import FollowedAccess
 from likewise.serve.settings import Settings
 from likewise.store import FeatureStore
 
 _QUICKEST = 0.1
+_STORE_EVERY = 1.0
+_SHUNNED = "the online store failed again and again, and is not asked for a moment; the server's log says more"
 _PROBE = b"\x01likewise-probe"
 _log = logging.getLogger("likewise.serve")
 
@@ -57,7 +62,13 @@ class State:
         self.store = FeatureStore(repo, msgspec.structs.replace(config, registry=followed))
         self.embedded = config.online_store.type in ("lmdb", "sqlite", "memory")
         """Whether a read takes no longer than a look at memory or a local disk."""
-        self.ready = Ready()
+        self.access = FollowedAccess(settings, self.store.clock)
+        """Decides who may call."""
+        self.on_breaker: Callable[[bool], None] = lambda is_open: None
+        """Is told when the online store is no longer asked (True), and when it is again."""
+        self._guard: GuardedStore | None = None
+        self._ready = Ready()
+        self._looked = -math.inf
         self.has_catalog = False
         """Whether a catalog was ever read: without one no request can be answered."""
         self._checked: tuple[int, tuple[str, ...]] = (-1, ())
@@ -85,12 +96,20 @@ class State:
             self._thread.join(5)
         self.store.close()
 
+    @property
+    def ready(self) -> Ready:
+        """Whether requests can be answered."""
+        if self._guard is not None and self._guard.is_open and not self._ready.store:
+            return replace(self._ready, store=_SHUNNED)
+        return self._ready
+
     def look(self) -> None:
         """Take the newest catalog, and see whether everything is there to answer from it."""
-        registry = self._tried("registry", self.store.refresh_registry)
+        self._looked = time.monotonic()
+        registry = self._tried("registry", self._look_at_registry)
         self.has_catalog = self.has_catalog or not registry
         if not self.has_catalog:
-            self.ready = Ready(registry)
+            self._ready = Ready(registry)
             return
         number = self.store.definitions.number
         if not registry and number == 0:
@@ -99,12 +118,22 @@ class State:
             self._checked = (number, tuple(self.store.other_functions()))
             for said in self._checked[1]:
                 _log.error("catalog %d: %s", number, said)
-        self.ready = Ready(registry, self._tried("online store", self._probe), self._checked[1], number)
+        self._ready = Ready(registry, self._tried("online store", self._probe), self._checked[1], number)
+
+    def _look_at_store(self) -> None:
+        self._ready = replace(self._ready, store=self._tried("online store", self._probe))
+
+    def _look_at_registry(self) -> None:
+        self.access.look(self.store.registry.side, self.store.project)  # first: who was revoked is out, come what may
+        self.store.refresh_registry()
 
     def _follow(self) -> None:
-        while not self._end.wait(self.every):
+        while not self._end.wait(min(self.every, _STORE_EVERY)):
             try:
-                self.look()
+                if time.monotonic() - self._looked >= self.every or not self.has_catalog:
+                    self.look()
+                else:
+                    self._look_at_store()
             except Exception:  # noqa: BLE001 - the surface of this thread: whatever it is, it goes on looking
                 _log.exception("following the registry failed")
 
@@ -119,4 +148,14 @@ class State:
     def _probe(self) -> None:
         online = [view for view in self.store.definitions.views.values() if view.online]
         asked: list[Request] = [(table_name(self.store.project, view), [_PROBE]) for view in online[:1]]
-        self.store.online_store.read(asked)
+        store = self.store.online_store
+        if store is not self._guard and isinstance(store, GuardedStore):
+            store.on_change, self._guard = self._breaker_changed, store
+        store.look(asked)
+
+    def _breaker_changed(self, is_open: bool) -> None:
+        if is_open:
+            _log.error("the online store failed again and again: it is asked once a second now, until it answers")
+        else:
+            _log.warning("the online store answers again")
+        self.on_breaker(is_open)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,13 @@ from likewise.core.types import NESTED, FeatureType, UnixTimestamp
 from likewise.define.source import DataSource
 from likewise.define.view import FeatureView
 from likewise.online.columns import ColumnWriter
-from likewise.serve.call import Answer, Call, encode
+from likewise.serve.call import ARROW, Answer, Call, encode
+from likewise.serve.deadlines import in_time
+from likewise.serve.forms import push_of_table, write_of_table
 from likewise.serve.metrics import Metrics
 from likewise.serve.payload import Columns, PushBody, WriteBody, read_body
 from likewise.serve.problem import RETRY_AFTER, Refusal, pointer_of, refusal_of
+from likewise.serve.reach import check_push, check_there, check_views
 from likewise.serve.settings import Limits
 from likewise.serve.state import State
 
@@ -58,20 +60,21 @@ class Writes:
 
     async def push(self, call: Call) -> Answer:
         """Write rows to all views of a push source."""
-        body = read_body(call.body, PushBody, self._limits)
-        return await self._written(lambda: self._push(body))
+        body = push_of_table(call) if call.media == ARROW else read_body(call.body, PushBody, self._limits)
+        return await self._written(lambda: self._push(body, call), call.end)
 
     async def write(self, call: Call) -> Answer:
         """Write rows of one view to the online store."""
-        body = read_body(call.body, WriteBody, self._limits)
-        return await self._written(lambda: self._write(body))
+        body = write_of_table(call) if call.media == ARROW else read_body(call.body, WriteBody, self._limits)
+        check_views(call.caller, [body.feature_view_name], "/feature_view_name")
+        return await self._written(lambda: self._write(body, call), call.end)
 
-    async def _written(self, work: Callable[[], int]) -> Answer:
+    async def _written(self, work: Callable[[], int], end: float | None) -> Answer:
         if self._at_work >= self._limits.writes:
             raise Refusal("overloaded", f"{self._at_work} writes wait already; try again", headers=RETRY_AFTER)
         self._at_work += 1
         try:
-            written = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            written = await in_time(self._thread, end, work)
         except LikewiseError as error:
             raise refusal_of(error, pointer_of(error, "df", names="feature_view_name")) from error
         finally:
@@ -79,19 +82,30 @@ class Writes:
         self._metrics.writes.inc(written)
         return Answer(encode(Written(written)))
 
-    def _push(self, body: PushBody) -> int:
-        store = self._state.store
+    def _push(self, body: PushBody, call: Call) -> int:
+        store, caller = self._state.store, call.caller
         store.refresh_registry()
+        offline = body.to != "online"
+        check_push(caller, body.push_source_name, offline, store.definitions, str(store.repo_path))
         source = store.definitions.push_source(body.push_source_name)
         views = store.definitions.pushed_views(source.name)
-        rows = _rows(body.df, views)
+        rows = self._rows(call, body.df, views)
         return store.push(source.name, rows, to=body.to, idempotency_key=body.idempotency_key)  # type: ignore[arg-type]
 
-    def _write(self, body: WriteBody) -> int:
-        store = self._state.store
+    def _write(self, body: WriteBody, call: Call) -> int:
+        store, caller = self._state.store, call.caller
         store.refresh_registry()
+        check_there(caller, [body.feature_view_name], "/feature_view_name", store.definitions)
         view = store.definitions.view(body.feature_view_name)
-        return store.write_to_online_store(view.name, _rows(body.df, [view]))
+        return store.write_to_online_store(view.name, self._rows(call, body.df, [view]))
+
+    def _rows(self, call: Call, columns: Columns, views: Iterable[FeatureView]) -> pa.Table:
+        """Return the rows of a body: a table as it is, JSON by what the views say of its columns."""
+        if call.media != ARROW:
+            return _rows(columns, views)
+        from likewise.serve.tables import read_table
+
+        return read_table(call.body, self._limits)
 
 
 def _rows(columns: Columns, views: Iterable[FeatureView]) -> pa.Table:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 
 from likewise.registry.crash import CrashHook, no_crash
 
+__all__ = ["VARIABLE", "CrashPoints", "crash_from_environment", "fail_at", "kill_at"]
+
 VARIABLE = "LIKEWISE_CRASH_AT"
 """The environment variable that :func:`crash_from_environment` reads: a crash point, and ``:2`` for its second time."""
 

@@ -19,6 +19,7 @@ from likewise.core.types import FeatureType, Int64, arrow_type
 from likewise.offline.base import CREATED_TIME, EVENT_TIME, OfflineEngine, Part, Span
 from likewise.plan.scan import Location, Scan, ScanColumn
 from likewise.plan.training import AsOfJoin, TrainingPlan
+from likewise.testing.conformance import Conformance
 from likewise.testing.reference_values import plain_values
 from likewise.testing.values import exact_all
 
@@ -41,7 +42,7 @@ WHOLE = Part()
 """All keys."""
 
 
-class OfflineEngineCase(ABC):
+class OfflineEngineCase(Conformance, ABC):
     """The hooks that a backend's tests fill in, and what its tests do with an engine."""
 
     sql = True

@@ -49,6 +49,8 @@ try:
 except ImportError as missing:
     raise BackendMissing("the suites need pytest and hypothesis", cure='pip install "likewise[testing]"') from missing
 
+__all__ = ["OfflineEngineSuite"]
+
 _CHECKS = (HealthCheck.function_scoped_fixture, HealthCheck.differing_executors, HealthCheck.too_slow)
 _FOLDERS = itertools.count()
 

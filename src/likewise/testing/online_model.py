@@ -17,6 +17,8 @@ try:
 except ImportError as missing:
     raise BackendMissing("the suites need pytest and hypothesis", cure='pip install "likewise[testing]"') from missing
 
+__all__ = ["OnlineMachine", "record_of", "run_online_model"]
+
 TABLES = st.sampled_from(["demo/cards", "demo/Cards", "other/cards"])
 KEYS = st.one_of(
     st.sampled_from([b"a", b"b", b"a\0", b"a\0\0", b"\xff", b"\xff" * 507, b"\xff" * 508, b"x" * 600 + b"1"]),
@@ -141,14 +143,18 @@ class OnlineMachine(RuleBasedStateMachine):
         self._store.check(list(self._model))
 
 
-def run_online_model(fresh: Callable[[], Callable[[], OnlineStore]], *, lasting: bool) -> None:
+def run_online_model(
+    fresh: Callable[[], Callable[[], OnlineStore]], *, lasting: bool, examples: int | None = None
+) -> None:
     """Compare stores with the model on generated sequences of operations.
 
     Args:
         fresh: returns a function that opens a store which is new, the same one each time; called for each sequence.
         lasting: whether what was written is there after the store was closed and opened anew.
+        examples: how many sequences; None for as many as hypothesis is set to.
     """
+    asked = settings(stateful_step_count=20)
     run_state_machine_as_test(
         lambda: OnlineMachine(fresh(), lasting),  # type: ignore[arg-type]
-        settings=settings(stateful_step_count=20),
+        settings=asked if examples is None else settings(asked, max_examples=examples),
     )

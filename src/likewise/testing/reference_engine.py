@@ -20,11 +20,11 @@ from likewise.core.columns import Column
 from likewise.core.errors import NotSupported
 from likewise.core.results import declared_results
 from likewise.core.types import FeatureType, UnixTimestamp, arrow_type
-from likewise.offline.base import CREATED_TIME, EVENT_TIME, ORDER, OfflineEngine, Part, Span
+from likewise.offline.base import CREATED_TIME, EVENT_TIME, ORDER, OfflineEngine, Part, Removed, Span
 from likewise.offline.duckdb_expression import expression_type
 from likewise.offline.duckdb_inputs import Evaluator
 from likewise.offline.duckdb_sql import Session
-from likewise.offline.files import add_file, files_of
+from likewise.offline.files import add_file, files_of, remove_rows
 from likewise.offline.source_lock import guarded
 from likewise.plan.scan import Location, Scan
 from likewise.plan.training import AsOfJoin, TrainingPlan
@@ -32,6 +32,8 @@ from likewise.plan.windows import WindowInput, WindowJoin
 from likewise.testing import oracle
 from likewise.testing.reference_files import common_schema, read_files, scan_rows
 from likewise.testing.reference_values import plain_values
+
+__all__ = ["ReferenceEngine"]
 
 _ALL = Part()
 _BATCH = 10_000
@@ -144,6 +146,10 @@ class ReferenceEngine(OfflineEngine):
     def append(self, location: Location, rows: pa.Table, token: bytes | None = None) -> str:
         """Add rows to a source as one new file, and return its path."""
         return add_file(location, rows, token)
+
+    def remove(self, location: Location, keys: Mapping[str, pa.Scalar]) -> Removed:
+        """Remove the rows of a key from the files that were added to a source."""
+        return remove_rows(location, keys)
 
     def query(self, sql: str, tables: Mapping[str, pa.RecordBatchReader] | None = None) -> pa.RecordBatchReader:
         """Refuse: this engine speaks no SQL."""

@@ -20,6 +20,8 @@ try:
 except ImportError as missing:
     raise BackendMissing("the suites need pytest and hypothesis", cure='pip install "likewise[testing]"') from missing
 
+__all__ = ["RegistryMachine", "run_registry_model"]
+
 PROJECTS = st.sampled_from(["demo", "Demo"])
 NAMES = st.sampled_from(["a", "b", "a:b"])
 KINDS = st.sampled_from(["entity", "feature_view"])
@@ -148,13 +150,15 @@ def _summary(changes: Iterable[Change]) -> list[tuple[str, str, str]]:
     return [(change.kind, change.name, change.action) for change in changes]
 
 
-def run_registry_model(fresh: Callable[[], Callable[[], Registry]]) -> None:
+def run_registry_model(fresh: Callable[[], Callable[[], Registry]], share: float = 1.0) -> None:
     """Compare registries with the model on generated sequences of operations.
 
     Args:
         fresh: returns a function that opens a registry which is new; called for each sequence.
+        share: how many sequences to try, as a share of hypothesis' own setting; more than 0.
     """
+    cases = max(1, round(share * settings().max_examples))
     run_state_machine_as_test(
         lambda: RegistryMachine(fresh()),  # type: ignore[arg-type]
-        settings=settings(stateful_step_count=20),
+        settings=settings(stateful_step_count=20, max_examples=cases),
     )

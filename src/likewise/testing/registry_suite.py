@@ -5,6 +5,11 @@
     class TestMyRegistry(RegistrySuite):
         def opener(self, folder):
             return functools.partial(MyRegistry, folder / "registry")
+
+        def raw_get(self, registry, digest): ...          # the stored text, read around the registry's own methods
+        def raw_put(self, registry, digest, text): ...
+
+The two raw hooks keep a mistake that ``commit`` and ``catalog`` share from hiding itself.
 """
 
 from __future__ import annotations
@@ -14,27 +19,35 @@ import dataclasses
 import multiprocessing
 import pickle
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from likewise.core.errors import ApplyConflict, BackendMissing, CatalogNotFound, InvalidDefinition
+from likewise.core.errors import (
+    BackendMissing,
+    CatalogNotFound,
+    InvalidDefinition,
+    LeaseHeld,
+    StoreCorrupt,
+)
 from likewise.registry import leases, watermarks
 from likewise.registry.base import CatalogConflict, Registry, SideConflict
 from likewise.registry.catalog import PlainDefinition, canonical, content_hash
+from likewise.registry.handover import HistoriesDiffer
+from likewise.registry.holdings import Holdings
+from likewise.registry.memory import MemoryRegistry
+from likewise.testing.conformance import Conformance
 from likewise.testing.registry_model import run_registry_model
+from likewise.testing.registry_workers import CARD, WORKERS, Opener, commit_once, commit_own, note_chunks, take_lease
 
 try:
     import pytest
 except ImportError as missing:
     raise BackendMissing("the suites need pytest", cure='pip install "likewise[testing]"') from missing
 
-Opener = Callable[[], Registry]
-"""Opens the same registry each time it is called."""
+__all__ = ["Opener", "RegistrySuite"]
 
-CARD: PlainDefinition = {"kind": "entity", "name": "card", "join_key": "card_id"}
 VIEW: PlainDefinition = {
     "kind": "feature_view",
     "name": "cards",
@@ -47,11 +60,15 @@ SHORTER: PlainDefinition = {**VIEW, "ttl": 3_600_000_000}
 ODD_NAMES = ("naïve", "nai\u0308ve", "日本語", "a'b", 'a"b', "a; DROP TABLE heads; --", "a\0b", "💳", "%", " ", "../x")
 
 
-class RegistrySuite(ABC):
+class RegistrySuite(Conformance, ABC):
     """What every registry does, as tests."""
 
     processes: ClassVar[bool] = True
     """Whether other processes can open the registry; False runs the tests of concurrency with threads."""
+    share: ClassVar[float] = 1.0
+    """How many sequences of operations are compared with the model, as a share of hypothesis' own setting."""
+    sealed: ClassVar[bool] = True
+    """Whether others can reach what it stores, so that it checks what it reads; False for one within this process."""
 
     @abstractmethod
     def opener(self, folder: Path) -> Opener:
@@ -63,6 +80,19 @@ class RegistrySuite(ABC):
         Returns:
             A function without arguments; each call opens the same registry. It can be pickled if ``processes``.
         """
+
+    @abstractmethod
+    def raw_get(self, registry: Registry, digest: str) -> bytes | None:
+        """Return the text that is stored of a definition, without any method of the registry; None when there is none.
+
+        Args:
+            registry: an open registry, to which something was committed.
+            digest: the SHA-256 of the text, 64 hex digits.
+        """
+
+    @abstractmethod
+    def raw_put(self, registry: Registry, digest: str, text: bytes) -> None:
+        """Store another text in the place of one that is there, without any method of the registry."""
 
     @pytest.fixture(name="open_again")
     def _open_again(self, tmp_path: Path) -> Opener:
@@ -101,6 +131,30 @@ class RegistrySuite(ABC):
         }
         assert read.bodies[content_hash(VIEW)] == canonical(VIEW)
         assert (read.info.author, read.info.message, read.info.created, read.info.size) == ("ada", "first", 7, 2)
+
+    def test_a_text_is_stored_as_canonical_json(self, registry: Registry) -> None:
+        """What lies in the store, seen around the registry, is canonical JSON under its hash (G11)."""
+        registry.commit("demo", 0, [CARD, VIEW], now=1)
+        registry.commit("demo", 1, [SHORTER], now=2)
+        for definition in (CARD, VIEW, SHORTER):
+            assert self.raw_get(registry, content_hash(definition)) == canonical(definition)
+        assert self.raw_get(registry, content_hash(SERVICE)) is None
+
+    def test_a_text_that_was_changed_is_no_answer(self, open_again: Opener) -> None:
+        """A text that somebody changed in the store is an error for all who open it, and healed when it is put back."""
+        if not self.sealed:
+            pytest.skip("nobody else can reach what is stored")
+        with open_again() as registry:
+            registry.commit("demo", 0, [CARD, VIEW], now=1)
+            for text in (canonical(SHORTER), b"", canonical(VIEW)[:-1], b"{}"):
+                self.raw_put(registry, content_hash(VIEW), text)
+                with open_again() as other, pytest.raises(StoreCorrupt):
+                    other.catalog("demo").find("feature_view", "cards")
+                with open_again() as other, pytest.raises(StoreCorrupt):
+                    other.definition_versions("demo", "feature_view", "cards")
+            self.raw_put(registry, content_hash(VIEW), canonical(VIEW))
+        with open_again() as other:
+            assert other.catalog("demo").find("feature_view", "cards") == VIEW
 
     def test_a_catalog_does_not_change(self, registry: Registry) -> None:
         """Changing what a catalog returned, or what it was made from, changes neither catalog nor registry."""
@@ -418,6 +472,74 @@ class RegistrySuite(ABC):
         registry.close()
         registry.close()
 
+    def test_what_it_holds_can_be_taken_over(self, registry: Registry) -> None:
+        """A new registry that takes over what this one holds answers every read alike; its leases have no holder."""
+        _fill(registry)
+        held = registry.holdings()
+        other = MemoryRegistry()
+        other.take(held)
+        assert _answers(other) == _answers(registry)
+        with pytest.raises(LeaseHeld):
+            leases.acquire(registry.side, "demo", "job", "you", ttl=10, now=5)
+        assert leases.acquire(other.side, "demo", "job", "you", ttl=10, now=5).token == 2
+        assert other.commit("demo", 3, [VIEW], now=4).info.parent == 3
+
+    def test_it_takes_over_what_another_holds(self, registry: Registry) -> None:
+        """It answers every read like the registry whose holdings it took, and goes on from there."""
+        other = MemoryRegistry()
+        _fill(other)
+        leases.release(other.side, leases.Lease("demo", "job", "me", 1, 100))
+        registry.take(other.holdings())
+        assert _answers(registry) == _answers(other)
+        assert registry.holdings() == other.holdings()
+        registry.take(other.holdings())
+        assert registry.holdings() == other.holdings()
+        assert registry.side.put("demo", "s", "a", [9], None) > max(item.version for item in other.holdings().sides)
+
+    def test_it_takes_over_only_what_continues_its_history(self, registry: Registry) -> None:
+        """A history of which it has the beginning is taken over; any other is refused, and nothing is written."""
+        other = MemoryRegistry()
+        for each in (registry, other):
+            each.commit("demo", 0, [CARD], author="ada", now=1)
+        other.commit("demo", 1, [VIEW], now=2)
+        registry.take(other.holdings())
+        assert registry.history("demo") == other.history("demo")
+        registry.commit("demo", 2, [SERVICE], now=3)
+        other.commit("demo", 2, [SHORTER], now=3)
+        other.commit("new", 0, [CARD], now=3)
+        other.side.put("demo", "s", "a", 1, 0)
+        before = registry.holdings()
+        with pytest.raises(HistoriesDiffer, match="project 'demo' has another history"):
+            registry.take(other.holdings())
+        registry.commit("demo", 3, [], now=4)
+        with pytest.raises(HistoriesDiffer, match="'demo' is at catalog 4"):
+            registry.take(other.holdings())
+        registry.rollback("demo", 3, now=5)
+        assert registry.holdings().sides == before.sides
+        assert registry.projects() == ["demo"]
+
+    def test_what_fails_a_hash_is_not_taken_over(self, registry: Registry) -> None:
+        """Holdings with a text, an entry or a catalog that was changed are refused by name, and nothing is written."""
+        other = MemoryRegistry()
+        _fill(other)
+        held = other.holdings()
+        (first, *_), entries = held.histories["demo"], held.entries["demo"]
+        found = entries[0].hash or ""
+        for broken, what in [
+            (dataclasses.replace(held, bodies={**held.bodies, found: b"{}"}), "the text of definition"),
+            (dataclasses.replace(held, bodies={}), "is missing"),
+            (dataclasses.replace(held, entries={**held.entries, "demo": entries[1:]}), "entries of catalog 1"),
+            (
+                dataclasses.replace(
+                    held, histories={**held.histories, "demo": [dataclasses.replace(first, author="eve")]}
+                ),
+                "catalog 1 of project 'demo' fails its seal",
+            ),
+        ]:
+            with pytest.raises(StoreCorrupt, match=what):
+                registry.take(broken)
+        assert registry.holdings() == Holdings({}, {}, {}, [])
+
     def test_it_behaves_like_a_dict(self, tmp_path: Path) -> None:
         """Any sequence of commits, rollbacks, reads and side writes has the outcome a plain model has."""
         folders = (tmp_path / f"run_{n}" for n in range(1_000_000))
@@ -427,7 +549,33 @@ class RegistrySuite(ABC):
             folder.mkdir()
             return self.opener(folder)
 
-        run_registry_model(fresh)
+        run_registry_model(fresh, self.share)
+
+
+def _fill(registry: Registry) -> None:
+    """Commit to two projects, and put values beside them."""
+    for number, definitions in enumerate([[CARD, VIEW], [CARD, SHORTER], [CARD, VIEW, SERVICE]]):
+        registry.commit("demo", number, definitions, message=f"commit {number + 1}", author="ada", now=number)
+    for number, name in enumerate(ODD_NAMES):
+        registry.commit("other", number, [{"kind": "entity", "name": name, "note": name}], message=name, now=number)
+    registry.commit("other", len(ODD_NAMES), [], now=9)
+    for project, space, key in [("demo", "s", "a"), ("demo", "s", "b"), ("alone", "t", "c"), ("demo", "s", "a")]:
+        registry.side.put(project, space, key, [project, space, key, -0.0, 2**70], None)
+    watermarks.open_run(registry.side, "demo", "cards", watermarks.Run("run", 1, "hash", 0, 99, chunks=4))
+    leases.acquire(registry.side, "demo", "job", "me", ttl=100, now=0)
+
+
+def _answers(registry: Registry) -> list[object]:
+    """Return what reads of a filled registry answer, but for who holds the lease."""
+    projects = ("demo", "other", "alone", "none")
+    catalogs = [
+        (catalog.info, catalog.manifest, catalog.definitions())
+        for project in projects
+        for catalog in (registry.catalog(project, n) for n in range(registry.head(project) + 1))
+    ]
+    versions = [registry.definition_versions("demo", d["kind"], d["name"]) for d in (CARD, VIEW, SERVICE)]
+    sides = [registry.side.items(project, space) for project in projects for space in ("s", "t", watermarks.SPACE)]
+    return [registry.projects(), [registry.history(project) for project in projects], catalogs, versions, sides]
 
 
 class _Canary:
@@ -438,62 +586,3 @@ class _Canary:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path(self.path),)
-
-
-# What workers do, in threads or processes
-
-WORKERS = 4
-
-
-def meet(registry: Registry, place: str, worker: int) -> None:
-    """Wait until all workers are here, so that they begin at once, however long each took to start."""
-    registry.side.put("demo", f"meet {place}", str(worker), True, 0)
-    while len(registry.side.items("demo", f"meet {place}")) < WORKERS:
-        time.sleep(0.001)
-
-
-def commit_own(open_again: Opener, worker: int, count: int) -> str:
-    """Add ``count`` definitions of this worker to project ``demo``, one a commit, trying again after each conflict."""
-    with open_again() as registry:
-        meet(registry, "own", worker)
-        for n in range(count):
-            mine: PlainDefinition = {"kind": "entity", "name": f"w{worker}_{n:02}"}
-            while True:
-                catalog = registry.catalog("demo")
-                try:
-                    registry.commit("demo", catalog.number, [*catalog.definitions(), mine], author=f"w{worker}", now=n)
-                except ApplyConflict:
-                    continue
-                break
-    return "done"
-
-
-def commit_once(open_again: Opener, worker: int) -> str:
-    """Change the card of project ``demo`` on catalog 1, once."""
-    with open_again() as registry:
-        meet(registry, "once", worker)
-        try:
-            registry.commit("demo", 1, [{**CARD, "owner": f"worker {worker}"}], now=2)
-        except CatalogConflict as conflict:
-            (change,) = conflict.changes
-            return f"lost to {change.fields[0].after}"
-    return "won"
-
-
-def take_lease(open_again: Opener, worker: int) -> str:
-    """Take the lease ``job`` of project ``demo``."""
-    with open_again() as registry:
-        meet(registry, "lease", worker)
-        try:
-            return leases.acquire(registry.side, "demo", "job", f"worker {worker}", ttl=1000, now=0).owner
-        except leases.LeaseTaken as held:
-            return f"held by {held.owner}"
-
-
-def note_chunks(open_again: Opener, run: watermarks.Run, worker: int) -> str:
-    """Note every fourth chunk of a run of the view ``cards`` of project ``demo``."""
-    with open_again() as registry:
-        meet(registry, "chunks", worker)
-        for chunk in range(worker, run.chunks, WORKERS):
-            watermarks.chunk_done(registry.side, "demo", "cards", run, chunk)
-    return "done"

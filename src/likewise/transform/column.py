@@ -82,7 +82,7 @@ class Column:
         self._plain = frozenset({plain, NoneType}) if plain is not None else None
         self._fast = _fast_python(feature_type)
 
-    # Hot: the next method runs for every column of every online read.
+    # Hot: the next two run for every column of every online read.
     def lists(self, values: Sequence[Any]) -> list[Any]:
         """Return the values as declared, in a new list; nothing in it is shared with what was given but immutables.
 
@@ -97,6 +97,10 @@ class Column:
                 if settled is not None:
                     return settled
         return list(self._each(values))
+
+    def settled(self, values: Sequence[Any]) -> list[Any]:
+        """Return values that are as declared already, in a new list like that of :meth:`lists`."""
+        return list(values) if self._plain is not None else self.lists(values)
 
     def _each(self, values: Sequence[Any]) -> Iterator[Any]:
         take = self._take

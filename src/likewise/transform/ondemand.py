@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from likewise.core.errors import BackendMissing, NotSupported, RequestDataMissing, RequestError
@@ -81,12 +81,15 @@ class OnDemandRunner:
         return self._mode.run_arrow(given, rows)
 
     # Hot: once per on-demand view of an online read.
-    def run_lists(self, columns: Mapping[str, Sequence[Any]], rows: int) -> dict[str, list[Any]]:
+    def run_lists(
+        self, columns: Mapping[str, Sequence[Any]], rows: int, settled: Container[str] = ()
+    ) -> dict[str, list[Any]]:
         """Compute one online read.
 
         Args:
             columns: at least the inputs, each with ``rows`` Python values, None for missing; others are left alone.
             rows: the number of rows, at least 0.
+            settled: the inputs whose values are of their declared types already, for an online store holds no others.
 
         Returns:
             The schema's columns as the Python values that an online answer has, None for null.
@@ -96,7 +99,10 @@ class OnDemandRunner:
             RequestDataMissing: an input is not among the columns.
             RequestError: an input holds a value that is not of its type.
         """
-        given = {column.name: self._taken(column, column.lists, columns, rows) for column in self._inputs}
+        given = {
+            column.name: self._taken(column, column.settled if column.name in settled else column.lists, columns, rows)
+            for column in self._inputs
+        }
         if rows == 0:
             return {column.name: [] for column in self._outputs}
         answer = self._mode.run_lists(given, rows)

@@ -197,7 +197,7 @@ def _decimal(value: Any) -> Decimal:
     if not isinstance(value, Decimal | int | np.integer):
         raise Refused("is not a decimal number")
     number = Decimal(value) if isinstance(value, Decimal) else Decimal(int(value))
-    if not number.is_finite() or abs(number) >= _DECIMAL_LIMIT:
+    if not number.is_finite() or number.copy_abs() >= _DECIMAL_LIMIT:  # abs() rounds to 28 digits
         raise Refused("does not fit 20 digits before the point")
     places = number.quantize(_DECIMAL_PLACES, context=_DECIMAL_DIGITS)
     short = places.normalize(_DECIMAL_DIGITS) if places else Decimal(0)

@@ -33,8 +33,8 @@ def configuration(session: Session) -> None:
     import msgspec
     import yaml
 
-    from likewise.cli.secrets import without_secrets
     from likewise.config import load_config
+    from likewise.core.secrets import without_secrets
 
     file = session.config_file()
     settings = without_secrets(msgspec.to_builtins(load_config(file)))

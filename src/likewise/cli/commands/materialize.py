@@ -63,7 +63,7 @@ def materialize(
     if not disable_event_timestamp and (start_ts is None or end_ts is None):
         what = "START and END are missing" if start_ts is None else "END is missing"
         raise click.UsageError(f"{what}; give both, or --disable-event-timestamp")
-    with session.open() as store, _progress(no_progress) as report:
+    with session.open() as store, progress(no_progress) as report:
         done = store.materialize(
             start_ts or "0001-01-01",
             end_ts or "0001-01-01",
@@ -102,7 +102,7 @@ def materialize_incremental(
     the view's last ttl, or all history when it has none. Later it is what lies after the last end, less the view's
     lookback for rows that arrive late.
     """
-    with session.open() as store, _progress(no_progress) as report:
+    with session.open() as store, progress(no_progress) as report:
         end = store.clock.now() if end_ts is None else end_ts
         done = store.materialize_incremental(
             end, list(views) or None, version=version, allow_future=allow_future, report=report
@@ -110,7 +110,8 @@ def materialize_incremental(
     _print(session, done)
 
 
-def _progress(hidden: bool) -> AbstractContextManager[Callable[[Event], None] | None]:
+def progress(hidden: bool) -> AbstractContextManager[Callable[[Event], None] | None]:
+    """Return what shows how far a materialization has come, unless it is hidden."""
     from likewise.cli.progress import materialize_progress
 
     return nullcontext() if hidden else materialize_progress()

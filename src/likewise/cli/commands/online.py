@@ -59,8 +59,9 @@ def get_online_features(
 ) -> None:
     """Read the latest values of features.
 
-    Each value comes with its status: PRESENT, NULL_VALUE (stored as null), NOT_FOUND (nothing stored for the key) or
-    OUTSIDE_MAX_AGE (older than the view's ttl). What an on-demand view needs from a request is given like a key.
+    Each value comes with its status: PRESENT, NULL_VALUE (stored as null), NOT_FOUND (nothing stored for the key),
+    OUTSIDE_MAX_AGE (older than the view's ttl), or INVALID (it could not be read, and the service asked for takes nulls
+    then). What an on-demand view needs from a request is given like a key.
     """
     asked = [part.strip() for text in features for part in text.split(",") if part.strip()]
     with session.open() as store:
