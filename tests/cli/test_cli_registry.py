@@ -2,6 +2,14 @@
 
 import json
 
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """Write into a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+
 
 def test_a_registry_moves_from_a_file_to_a_database(applied, repo, run):
     """Exported from a file and imported into a database, history and definitions are as they were."""

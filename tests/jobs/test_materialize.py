@@ -26,6 +26,7 @@ from likewise.registry.crash import no_crash
 from likewise.registry.leases import acquire
 from likewise.registry.watermarks import read_watermark
 from likewise.testing.faults import fail_at
+from likewise.testing.strategies import examples
 from likewise.types import Int64
 
 DAY = 86_400_000_000
@@ -106,7 +107,7 @@ def test_a_run_killed_anywhere_ends_as_if_it_had_not_been(point: str, tmp_path: 
     write_rows(tmp_path, rows)
     true = {k: min((d, n) for key, d, n in rows if key == k)[1] for k in {k for k, _, _ in rows[:50]}}
     passed_once = point in (POINTS[0], POINTS[-1])
-    for time in range(1, 4):
+    for time in range(1, examples(3, soak=6)):
         crash = f"{point}:{1 if passed_once else random.Random(f'{point}{time}').randint(1, 12)}"
         code = run_killed(tmp_path, crash)
         assert time > 1 or code == -signal.SIGKILL

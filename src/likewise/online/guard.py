@@ -227,6 +227,10 @@ class GuardedStore(OnlineStore):
         """Read a table from one end to the other, in the order of its keys."""
         return self._call(lambda: self.store.scan(table, after, limit))
 
+    def look(self, requests: Sequence[Request]) -> None:
+        """See whether reads are answered from what others write to."""
+        self._call(lambda: self.store.look(requests))
+
     def check(self, tables: Sequence[str]) -> None:
         """Look at every record of some tables."""
         self._call(lambda: self.store.check(tables))

@@ -71,7 +71,7 @@ class OfflineEngineSuite(
     """All that an offline engine must pass (S1-S6, S8; T21-T25)."""
 
     @given(case=training_cases())
-    @settings(max_examples=examples(100, soak=10_000), deadline=None, suppress_health_check=_CHECKS)
+    @settings(max_examples=examples(50, soak=10_000), deadline=None, suppress_health_check=_CHECKS)
     def test_training_sets_equal_the_oracle(
         self, subject: OfflineEngine, tmp_path: Path, tally: Counter[str], case: TrainingCase
     ) -> None:
@@ -92,7 +92,7 @@ class OfflineEngineSuite(
     @given(
         history=histories(), ends=st.tuples(*[st.none() | st.sampled_from(range(-2, 5))] * 2), parts=st.integers(1, 3)
     )
-    @settings(max_examples=examples(40, soak=3000), deadline=None, suppress_health_check=_CHECKS)
+    @settings(max_examples=examples(20, soak=3000), deadline=None, suppress_health_check=_CHECKS)
     def test_latest_and_rows_equal_the_oracle(
         self,
         subject: OfflineEngine,
@@ -118,7 +118,7 @@ class OfflineEngineSuite(
         shutil.rmtree(folder)
 
     @given(case=window_cases())
-    @settings(max_examples=examples(120, soak=10_000), deadline=None, suppress_health_check=_CHECKS)
+    @settings(max_examples=examples(60, soak=10_000), deadline=None, suppress_health_check=_CHECKS)
     def test_windows_equal_the_oracle(
         self, subject: OfflineEngine, tmp_path: Path, tally: Counter[str], case: WindowCase
     ) -> None:
@@ -142,7 +142,7 @@ class OfflineEngineSuite(
         shutil.rmtree(folder)
 
     @given(case=window_cases(), parts=st.integers(1, 3))
-    @settings(max_examples=examples(30, soak=3000), deadline=None, suppress_health_check=_CHECKS)
+    @settings(max_examples=examples(15, soak=3000), deadline=None, suppress_health_check=_CHECKS)
     def test_events_equal_the_oracle(
         self, subject: OfflineEngine, tmp_path: Path, tally: Counter[str], case: WindowCase, parts: int
     ) -> None:
